@@ -1,0 +1,352 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"sync/atomic"
+	"time"
+
+	"edge/message"
+)
+
+// The defaults and bounds of MemoryOptions.
+const (
+	// DefaultWindow is MemoryOptions.Window where it is 0.
+	DefaultWindow = 4 << 20
+	// MinMemory is the smallest Size.
+	MinMemory = 256 << 10
+	// maxObjectShare and maxObjectCap make MaxObject's default: an eighth of
+	// Size, and never more than 1 GiB.
+	maxObjectShare, maxObjectCap = 8, 1 << 30
+	// minChunk and maxChunk bound ChunkSize and its default, which is
+	// Size/chunksAimed.
+	minChunk, maxChunk = 4 << 10, 1 << 20
+	maxDefaultChunk    = 256 << 10
+	chunksAimed        = 256
+	// inlineCap is the largest announced body that lies in one slot with its
+	// head.
+	inlineCap = 32 << 10
+	// roomAttempts is how often a writer evicts for room before ErrFull.
+	roomAttempts = 8
+)
+
+// MemoryOptions configure a memory tier. The zero value of everything but
+// Size is a default.
+type MemoryOptions struct {
+	// Size is the hard cap in bytes for heads, bodies and the overhead of
+	// every entry. At least MinMemory.
+	Size int64
+	// MaxObject is the longest body kept, in bytes. Default: Size/8, at most
+	// 1 GiB.
+	MaxObject int64
+	// Window is how much of a body too large to keep is held for its readers,
+	// in bytes. Default 4 MiB, at least two chunks, at most Size/2.
+	Window int64
+	// ChunkSize is the piece, in bytes and a power of two from 4 KiB to 1 MiB,
+	// that bodies are kept in; a body of up to one chunk is contiguous.
+	// Default: Size/256 rounded up, within 4 KiB and 256 KiB.
+	ChunkSize int
+	// Ledger tells of purges. Default NoPurges.
+	Ledger Ledger
+	// Clock tells the time. Default: the system's.
+	Clock Clock
+	// Logger gets what an operator should know. Default: none.
+	Logger *slog.Logger
+	// OnHeap keeps the slabs on the Go heap, as race builds always do.
+	OnHeap bool
+	// Poison overwrites released slots, as race builds always do, so that a
+	// use after release shows in tests.
+	Poison bool
+}
+
+// Memory is the memory tier: a Store whose entries are gone when the process
+// is. Close must be called.
+type Memory struct {
+	index index
+	arena *arena
+	judge *judge
+
+	ledger Ledger
+	clock  Clock
+	log    *slog.Logger
+
+	chunkSize, inlineMax      int
+	maxObject, window, budget int64
+
+	closed atomic.Bool
+	order  atomic.Uint64 // of publication
+	live   atomic.Int64  // entries whose memory is not freed, found or not
+	stop   chan struct{} // closed by Close
+	done   chan struct{} // closed when the janitor has ended
+
+	stats counters
+}
+
+// counters are Stats being counted.
+type counters struct {
+	entries, stored, evicted, rejected, replaced, removed, freshened,
+	invalidated, doomed, tooLarge, aborted atomic.Int64
+}
+
+var _ Store = (*Memory)(nil)
+
+// NewMemory returns a memory tier, or an error where the options contradict
+// each other.
+func NewMemory(o MemoryOptions) (*Memory, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	// The judge's counters are part of the budget.
+	budget := o.Size - countersFor(o.Size)*counterBytes
+	j, err := newJudge(budget)
+	if err != nil {
+		return nil, err
+	}
+	m := &Memory{
+		arena:     newArena(budget, o.ChunkSize, o.OnHeap || instrumented, o.Poison || instrumented),
+		judge:     j,
+		ledger:    o.Ledger,
+		clock:     o.Clock,
+		log:       o.Logger,
+		chunkSize: o.ChunkSize,
+		inlineMax: min(inlineCap, o.ChunkSize/2),
+		maxObject: o.MaxObject,
+		window:    o.Window,
+		budget:    o.Size,
+		stop:      make(chan struct{}),
+		done:      make(chan struct{}),
+	}
+	m.index.init()
+	go m.janitor()
+	return m, nil
+}
+
+// complete checks o and fills in defaults.
+func (o *MemoryOptions) complete() error {
+	if o.Size < MinMemory {
+		return fmt.Errorf("storage: a memory tier of %d bytes; %d at least", o.Size, MinMemory)
+	}
+	if o.ChunkSize == 0 {
+		o.ChunkSize = min(max(minChunk, 1<<bits.Len64(uint64(o.Size-1)/chunksAimed)), maxDefaultChunk)
+	}
+	if o.ChunkSize < minChunk || o.ChunkSize > maxChunk || o.ChunkSize&(o.ChunkSize-1) != 0 {
+		return fmt.Errorf("storage: chunks of %d bytes; a power of two from %d to %d", o.ChunkSize, minChunk, maxChunk)
+	}
+	if o.MaxObject == 0 {
+		o.MaxObject = min(o.Size/maxObjectShare, maxObjectCap)
+	}
+	if o.MaxObject < 0 || o.MaxObject > o.Size {
+		return fmt.Errorf("storage: objects of %d bytes in a memory tier of %d", o.MaxObject, o.Size)
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.Window < 0 {
+		return errors.New("storage: a negative window")
+	}
+	o.Window = max(min(o.Window, o.Size/2), 2*int64(o.ChunkSize))
+	if o.Ledger == nil {
+		o.Ledger = NoPurges{}
+	}
+	if o.Clock == nil {
+		start := time.Now()
+		o.Clock = func() message.Instant { return message.Instant(start.UnixNano() + int64(time.Since(start))) }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Lookup appends to dst every live entry under key.
+func (m *Memory) Lookup(dst []Entry, key Key) []Entry {
+	first := len(dst)
+	dst = m.index.lookup(dst, key)
+	now := m.ledger.Sequence()
+	kept := dst[:first]
+	for _, x := range dst[first:] {
+		e := x.(*entry)
+		if e.checked.Load() < now && !m.spared(e, now) {
+			e.Release()
+			continue
+		}
+		m.judge.hit(e)
+		kept = append(kept, x)
+	}
+	clear(dst[len(kept):])
+	return kept
+}
+
+// spared asks the ledger about purges since e was last checked, and applies
+// what it says. False: e is purged.
+func (m *Memory) spared(e *entry, now uint64) bool {
+	switch m.ledger.Judge(e, e.checked.Load()) {
+	case Removed:
+		m.Remove(e)
+		return false
+	case Stale:
+		e.reflag(message.TermInvalidated, 0)
+	}
+	e.checked.Store(now)
+	return true
+}
+
+// Remove takes e out.
+func (m *Memory) Remove(x Entry) {
+	if e, ok := x.(*entry); ok && e.m == m && m.expel(e) {
+		m.stats.removed.Add(1)
+		m.judge.forget(e.id)
+	}
+}
+
+// expel takes e out of the index and gives the index's reference back. False:
+// it was not in. The judge is the caller's business.
+func (m *Memory) expel(e *entry) bool {
+	if !m.index.remove(e) {
+		return false
+	}
+	m.stats.entries.Add(-1)
+	e.Release()
+	return true
+}
+
+// Freshen replaces e's head.
+func (m *Memory) Freshen(x Entry, stored *message.Stored, sequence uint64) error {
+	e, ok := x.(*entry)
+	if !ok || e.m != m {
+		return fmt.Errorf("storage: freshening another store's entry: %w", ErrGone)
+	}
+	s, err := m.allocate(headSize(stored), e)
+	if err != nil {
+		return fmt.Errorf("freshening: %w", err)
+	}
+	h := &head{slot: s}
+	copyStored(&h.stored, stored, s.mem())
+	dropped, err := m.install(e, h, sequence)
+	if err != nil {
+		m.arena.release(s)
+		return err
+	}
+	if dropped != nil {
+		m.stats.replaced.Add(1)
+		m.stats.entries.Add(-1)
+		dropped.Release()
+	}
+	m.stats.freshened.Add(1)
+	return nil
+}
+
+// install makes h the head of e. Another entry that the new head's Nominated
+// now belongs to is dropped; its index reference passes to the caller.
+func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, err error) {
+	sh := m.index.shard(&e.key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !e.indexed.Load() {
+		return nil, fmt.Errorf("storage: freshening: %w", ErrGone)
+	}
+	for o := sh.live[e.key]; o != nil; o = o.next {
+		if o != e && o.nominates(h.stored.Nominated) {
+			dropped = o
+			sh.drop(o)
+			break
+		}
+	}
+	if h.stored.Terms.Flags &^= message.TermPartial; !e.body.Load().complete {
+		h.stored.Terms.Flags |= message.TermPartial
+	}
+	sh.unlink(e)
+	e.retire(e.head.Swap(h))
+	sh.insert(e)
+	e.sequence.Store(sequence)
+	e.checked.Store(sequence)
+	return dropped, nil
+}
+
+// Invalidate applies RFC 9111 section 4.4 to one key: "A cache MUST invalidate
+// the target URI when it receives a non-error status code in response to an
+// unsafe request method".
+func (m *Memory) Invalidate(key Key) int {
+	s := m.index.shard(&key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for e := s.live[key]; e != nil; e = e.next {
+		e.reflag(message.TermInvalidated, 0)
+		n++
+	}
+	for w := s.pending[key]; w != nil; w = w.older {
+		w.doomed.Store(true)
+	}
+	m.stats.invalidated.Add(int64(n))
+	return n
+}
+
+// Each calls f with every live entry.
+func (m *Memory) Each(f func(Entry) bool) {
+	var list []*entry
+	for i := range m.index.shards {
+		list = m.index.shards[i].snapshot(list[:0])
+		more := true
+		for _, e := range list {
+			if more {
+				now := m.ledger.Sequence()
+				if e.checked.Load() >= now || m.spared(e, now) {
+					more = f(e)
+				}
+			}
+			e.Release()
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// Stats returns counters and gauges.
+func (m *Memory) Stats() Stats {
+	c := &m.stats
+	return Stats{
+		Entries: c.entries.Load(), Bytes: m.arena.used() + m.budget - m.arena.limit, Budget: m.budget,
+		Stored: c.stored.Load(), Evicted: c.evicted.Load(), Rejected: c.rejected.Load(),
+		Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
+		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(),
+		Aborted: c.aborted.Load(),
+	}
+}
+
+// Close ends the background work and empties the index.
+func (m *Memory) Close() error {
+	if m.closed.Swap(true) {
+		return nil
+	}
+	close(m.stop)
+	t := time.NewTimer(FlushTimeout)
+	defer t.Stop()
+	var err error
+	select {
+	case <-m.done:
+	case <-t.C:
+		err = fmt.Errorf("storage: the memory tier's janitor did not end within %v", FlushTimeout)
+	}
+	m.judge.close()
+	var list []*entry
+	for i := range m.index.shards {
+		list = m.index.shards[i].snapshot(list[:0])
+		for _, e := range list {
+			m.expel(e)
+			e.Release()
+		}
+	}
+	m.arena.close()
+	return err
+}
+
+// releaseHeads frees a list of retired heads.
+func (m *Memory) releaseHeads(h *head) {
+	for ; h != nil; h = h.next {
+		m.arena.release(h.slot)
+	}
+}

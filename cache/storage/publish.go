@@ -1,0 +1,94 @@
+package storage
+
+import (
+	"fmt"
+
+	"edge/message"
+)
+
+// publish makes a sealed entry visible, or says why not. The index gets a
+// reference of its own.
+func (m *Memory) publish(w *writer) error {
+	e := w.e
+	e.storedAt = m.clock()
+	// The ledger's number is taken before it is asked: a purge that comes
+	// after is found by the first Lookup.
+	now := m.ledger.Sequence()
+	purged := now > e.sequence.Load() && m.ledger.Judge(e, e.sequence.Load()) != Live
+	e.checked.Store(max(now, e.sequence.Load()))
+	e.order = m.order.Add(1)
+
+	var out []*entry
+	err := func() error {
+		s := m.index.shard(&e.key)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.removePending(w)
+		switch {
+		case m.closed.Load():
+			return ErrClosed
+		case purged || w.doomed.Load():
+			return ErrDoomed
+		}
+		var err error
+		if w.part {
+			if out, err = m.join(s, e, out); err != nil {
+				return err
+			}
+		}
+		out = s.displaced(e, out)
+		for _, o := range out {
+			s.drop(o)
+		}
+		e.weigh()
+		e.refs.add()
+		e.indexed.Store(true)
+		s.insert(e)
+		return nil
+	}()
+	switch {
+	case err == nil:
+	case err == errHeldAlready:
+		return nil
+	case err == ErrDoomed:
+		m.stats.doomed.Add(1)
+		return fmt.Errorf("storage: not kept: %w", err)
+	default:
+		return fmt.Errorf("storage: not kept: %w", err)
+	}
+	m.stats.stored.Add(1)
+	m.stats.entries.Add(1 - int64(len(out)))
+	m.stats.replaced.Add(int64(len(out)))
+	for _, o := range out {
+		if o.id != e.id {
+			m.judge.forget(o.id)
+		}
+		o.Release()
+	}
+	if !m.judge.offer(e) {
+		m.dismiss(e, &m.stats.rejected)
+	}
+	return nil
+}
+
+// displaced appends the entries that make way for e: the one of its Key and
+// Nominated; a hit-for-miss marker for the whole key, which e proves wrong;
+// the oldest where there are too many. Under the shard's lock.
+func (s *shard) displaced(e *entry, out []*entry) []*entry {
+	real := !e.flags().Has(message.TermHitForMiss)
+	kept := 0
+	var last *entry
+	for o := s.live[e.key]; o != nil; o = o.next {
+		marker := o.flags().Has(message.TermHitForMiss) && len(o.Stored().Nominated) == 0
+		if o.nominates(e.Stored().Nominated) || real && marker {
+			out = append(out, o)
+			continue
+		}
+		kept++
+		last = o
+	}
+	if kept >= maxVariants {
+		out = append(out, last)
+	}
+	return out
+}
