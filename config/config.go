@@ -488,7 +488,6 @@ type Lock struct {
 }
 
 // Logging is where the process and its exchanges are recorded.
-// Logging is where the process and its exchanges are recorded.
 type Logging struct {
 	// Level is the least severe kind of message in the process's own log,
 	// which goes to standard error.
