@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edge/config"
 )
 
 func TestMedianAndPercentile(t *testing.T) {
@@ -162,6 +164,16 @@ func TestLagIsCountedFromTheLeader(t *testing.T) {
 	clients[1].in = clients[0].in // nobody says who led: the earliest did
 	if got := lag(clients); len(got) != 2 || got[0] != 10 || got[1] != 40 {
 		t.Errorf("lag without a leader = %v, want [10ns 40ns]", got)
+	}
+}
+
+func TestEdgeConfigIsValid(t *testing.T) {
+	c, err := config.Parse("edge.yaml", edgeConfig("127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:9000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Logging.Access != nil {
+		t.Error("edge is to be measured without an access log")
 	}
 }
 

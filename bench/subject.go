@@ -31,7 +31,20 @@ func (l *lab) startEdge(ctx context.Context, o *origin) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := fmt.Sprintf(`version: 1
+	file := filepath.Join(l.dir, "edge.yaml")
+	if err := os.WriteFile(file, edgeConfig(addr, admin, o.addr), 0o644); err != nil {
+		return nil, err
+	}
+	p, err := l.spawn(ctx, "edge", addr, nil, l.edge, "run", "-c", file)
+	if err != nil {
+		return nil, err
+	}
+	return &subject{"edge", addr, p}, nil
+}
+
+// edgeConfig is the configuration edge is measured with.
+func edgeConfig(listen, admin, origin string) []byte {
+	return fmt.Appendf(nil, `version: 1
 listeners:
   - address: %s
 admin:
@@ -46,16 +59,7 @@ cache:
 routes:
   - match: {path: /*}
     origin: bench
-`, addr, admin, o.addr)
-	file := filepath.Join(l.dir, "edge.yaml")
-	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
-		return nil, err
-	}
-	p, err := l.spawn(ctx, "edge", addr, nil, l.edge, "run", "-c", file)
-	if err != nil {
-		return nil, err
-	}
-	return &subject{"edge", addr, p}, nil
+`, listen, admin, origin)
 }
 
 // startNginx runs nginx with proxy_cache on tmpfs: one worker, upstream

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"edge/config"
 )
 
 // How a standard is cited: "RFC 9111 section 4.2.1", "RFC 9112 sections 6.1
@@ -193,6 +195,27 @@ func anchors(text string) []string {
 		list = append(list, strings.ReplaceAll(slug, " ", "-"))
 	}
 	return list
+}
+
+// configBlock is a YAML block that is a whole configuration.
+var configBlock = regexp.MustCompile("(?ms)^```yaml\n(version:.*?)^```")
+
+func TestConfigurationsInDocsAreValid(t *testing.T) {
+	blocks := 0
+	for _, s := range tree(t) {
+		if !strings.HasSuffix(s.path, ".md") {
+			continue
+		}
+		for _, m := range configBlock.FindAllSubmatch(s.text, -1) {
+			blocks++
+			if _, err := config.Parse(s.path, m[1]); err != nil {
+				t.Errorf("%s shows a configuration that edge refuses:\n%v", s.path, err)
+			}
+		}
+	}
+	if blocks == 0 {
+		t.Error("the README shows no configuration, or this test does not see it")
+	}
 }
 
 // machinePath is a path that exists on one machine only.
