@@ -1,0 +1,5 @@
+//go:build !poison
+
+package h1
+
+const poisonBuild = false

@@ -1,0 +1,94 @@
+package h1
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerState is what a look at a socket says.
+type peerState uint8
+
+const (
+	peerUnknown peerState = iota // the connection cannot be looked at
+	peerQuiet                    // open, nothing to read
+	peerSpeaks                   // open, something to read
+	peerGone                     // its direction has ended, or the connection is broken
+)
+
+// prober looks at a connection without blocking and without reading from it.
+type prober struct {
+	raw    syscall.RawConn
+	closer interface{ PeerClosed() bool } // a connection that can say so itself
+	look   func(fd uintptr)
+	state  peerState
+	b      [1]byte
+	ready  bool
+}
+
+// probe looks at nc. Beneath TLS, bytes may be an alert as well as data, so
+// that only the end of the stream says anything.
+func (p *prober) probe(nc net.Conn) peerState {
+	if !p.ready {
+		p.prepare(nc)
+	}
+	switch {
+	case p.raw != nil:
+		p.state = peerGone
+		if p.raw.Control(p.look) != nil {
+			return peerGone // we closed it ourselves
+		}
+		return p.state
+	case p.closer != nil && p.closer.PeerClosed():
+		return peerGone
+	}
+	return peerUnknown
+}
+
+func (p *prober) prepare(nc net.Conn) {
+	p.ready = true
+	for {
+		under, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = under.NetConn()
+	}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			p.raw, p.look = raw, p.peek
+			return
+		}
+	}
+	p.closer, _ = nc.(interface{ PeerClosed() bool })
+}
+
+func (p *prober) peek(fd uintptr) {
+	n, _, err := unix.Recvfrom(int(fd), p.b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		p.state = peerQuiet
+	case err != nil || n == 0:
+		p.state = peerGone
+	default:
+		p.state = peerSpeaks
+	}
+}
+
+// cut closes nc so that the peer sees a reset rather than an end, where the
+// transport can. TLS must not say goodbye: its close_notify would make a cut
+// body look whole.
+func cut(nc net.Conn) {
+	for {
+		under, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = under.NetConn()
+	}
+	if l, ok := nc.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	nc.Close()
+}
