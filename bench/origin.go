@@ -52,7 +52,7 @@ func startOrigin() (*origin, error) {
 	}
 	o := &origin{addr: ln.Addr().String(), byPath: map[string]int{}}
 	o.server = &http.Server{Handler: o, ReadHeaderTimeout: 10 * time.Second}
-	go o.server.Serve(ln) // ends with stop
+	go func() { _ = o.server.Serve(ln) }() // ends with stop
 	return o, nil
 }
 
@@ -66,7 +66,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", `"v1"`)
 	if !strings.HasPrefix(r.URL.Path, "/slow/") {
 		h.Set("Content-Length", fmt.Sprint(len(smallBody)))
-		w.Write(smallBody)
+		_, _ = w.Write(smallBody)
 		return
 	}
 	o.mu.Lock()
@@ -74,7 +74,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Unlock()
 	time.Sleep(slowThink)
 	for i := range slowPieces {
-		w.Write(slowBody[i*slowPiece : (i+1)*slowPiece])
+		_, _ = w.Write(slowBody[i*slowPiece : (i+1)*slowPiece])
 		w.(http.Flusher).Flush()
 		time.Sleep(slowGap)
 	}
@@ -88,4 +88,4 @@ func (o *origin) asked(path string) int {
 }
 
 // stop closes every connection.
-func (o *origin) stop() { o.server.Close() }
+func (o *origin) stop() { _ = o.server.Close() }
