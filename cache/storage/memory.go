@@ -307,9 +307,12 @@ func (m *Memory) Each(f func(Entry) bool) {
 
 // Stats returns counters and gauges.
 func (m *Memory) Stats() Stats {
-	c := &m.stats
+	c, bytes := &m.stats, m.arena.used()
+	if !m.closed.Load() {
+		bytes += m.budget - m.arena.limit // the judge's counters
+	}
 	return Stats{
-		Entries: c.entries.Load(), Bytes: m.arena.used() + m.budget - m.arena.limit, Budget: m.budget,
+		Entries: c.entries.Load(), Bytes: bytes, Budget: m.budget,
 		Stored: c.stored.Load(), Evicted: c.evicted.Load(), Rejected: c.rejected.Load(),
 		Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
 		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(),

@@ -47,7 +47,7 @@ func (m *Memory) makeRoom(n, attempt int, owner *entry) {
 			return
 		}
 	}
-	list, all := m.arena.victims(nil, n)
+	list, all := m.arena.victims(nil, n, victimSample<<attempt)
 	if all {
 		for _, e := range list {
 			if e != owner {
@@ -58,7 +58,7 @@ func (m *Memory) makeRoom(n, attempt int, owner *entry) {
 	}
 	var coldest *entry
 	for _, e := range list {
-		if e != owner && e.indexed.Load() && (coldest == nil || e.hits.Load() < coldest.hits.Load()) {
+		if e != owner && (coldest == nil || e.hits.Load() < coldest.hits.Load()) {
 			coldest = e
 		}
 	}

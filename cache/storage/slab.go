@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,10 @@ const (
 	// blocksAimed is how many blocks an arena has at least, size permitting:
 	// with fewer, size classes would crowd each other out.
 	blocksAimed = 128
-	// victimSample is how many blocks are looked at to find one to empty.
-	victimSample = 16
+	// victimSample is how many blocks are looked at to find one to empty, and
+	// doubled with every attempt; ownSample is how many residents of one block
+	// compete for staying.
+	victimSample, ownSample = 16, 16
 	// poisonByte fills released slots in instrumented builds.
 	poisonByte = 0xDB
 )
@@ -337,9 +340,9 @@ func (a *arena) close() {
 // victims appends to dst residents whose eviction would make room for n bytes,
 // and says whether all of them must go or any one will do. All: those of a
 // sparsely used block of another class, or of any block where n's class has
-// none. One: some of a block of n's own class. Some may not be evictable just
-// now; the caller finds out.
-func (a *arena) victims(dst []*entry, n int) (_ []*entry, all bool) {
+// none. One: some of a block of n's own class. Residents that somebody reads
+// or writes are of no use: their slots stay taken. It looks at sample blocks.
+func (a *arena) victims(dst []*entry, n, sample int) (_ []*entry, all bool) {
 	class := a.classFor(n)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -347,30 +350,44 @@ func (a *arena) victims(dst []*entry, n int) (_ []*entry, all bool) {
 		return dst, false
 	}
 	var sparse, own *block
-	for range min(victimSample, 4*len(a.blocks)) {
+	for range min(sample, 4*len(a.blocks)) {
 		b := a.blocks[rand.IntN(len(a.blocks))]
 		switch {
 		case b.class < 0:
 		case b.class == class:
-			own = b
-		case sparse == nil || b.used*b.slotSize < sparse.used*sparse.slotSize:
+			if own == nil && slices.ContainsFunc(b.owners, idle) {
+				own = b
+			}
+		case (sparse == nil || b.inUse() < sparse.inUse()) && !slices.ContainsFunc(b.owners, busy):
 			sparse = b
 		}
 	}
 	switch {
-	case sparse != nil && (own == nil || sparse.used*sparse.slotSize < a.blockSize/2):
-		return appendOwners(dst, sparse.owners), true
+	case sparse != nil && (own == nil || sparse.inUse() < a.blockSize/2):
+		return appendOwners(dst, sparse.owners, len(sparse.owners)), true
 	case own != nil:
 		from := rand.IntN(own.slots)
-		return appendOwners(dst, own.owners[from:min(from+victimSample, own.slots)]), false
+		dst = appendOwners(dst, own.owners[from:], ownSample)
+		return appendOwners(dst, own.owners[:from], ownSample-len(dst)), false
 	}
 	return dst, false
 }
 
-func appendOwners(dst, owners []*entry) []*entry {
+func (b *block) inUse() int { return b.used * b.slotSize }
+
+// idle reports whether evicting e would free its slots: it is in the index,
+// and nobody but the index holds it.
+func idle(e *entry) bool { return e != nil && e.indexed.Load() && e.refs.n.Load() == 1 }
+
+// busy reports whether a slot that belongs to e could not be freed just now.
+func busy(e *entry) bool { return e != nil && !idle(e) }
+
+// appendOwners appends up to most idle owners.
+func appendOwners(dst, owners []*entry, most int) []*entry {
 	for _, e := range owners {
-		if e != nil {
+		if most > 0 && idle(e) {
 			dst = append(dst, e)
+			most--
 		}
 	}
 	return dst
