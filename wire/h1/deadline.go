@@ -18,8 +18,9 @@ var longAgo = time.Unix(1, 0)
 // interrupter lets another goroutine end a connection's waits for good: after
 // it, no deadline can be moved out again.
 type interrupter struct {
-	mu   sync.Mutex // held for setting a deadline only, never over a wait
-	done bool
+	mu       sync.Mutex // held for setting a deadline only, never over a wait
+	done     bool
+	readDone bool // reading only
 }
 
 func (x *interrupter) interrupt(nc net.Conn) {
@@ -27,6 +28,14 @@ func (x *interrupter) interrupt(nc net.Conn) {
 	defer x.mu.Unlock()
 	x.done = true
 	nc.SetDeadline(longAgo)
+}
+
+// interruptReads ends the waits of reading for good; writing goes on.
+func (x *interrupter) interruptReads(nc net.Conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.readDone = true
+	nc.SetReadDeadline(longAgo)
 }
 
 // interruptRead wakes a reader once, if waiting says that there is one; a
@@ -54,6 +63,8 @@ type deadline struct {
 	at  time.Time // zero: none is set
 	set func(time.Time) error
 	x   *interrupter
+	// reads says that this is the reading direction's.
+	reads bool
 }
 
 // arm makes the deadline fall between wait and wait plus a tenth of it (at most
@@ -82,7 +93,7 @@ func (d *deadline) move(now time.Time, wait, slack time.Duration) error {
 	}
 	d.x.mu.Lock()
 	defer d.x.mu.Unlock()
-	if d.x.done {
+	if d.x.done || d.reads && d.x.readDone {
 		return ErrInterrupted
 	}
 	d.at = t

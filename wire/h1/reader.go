@@ -40,7 +40,7 @@ type reader struct {
 
 func (rd *reader) init(nc net.Conn, size int, t *Timeouts, x *interrupter) {
 	rd.nc, rd.size, rd.timeouts = nc, size, t
-	rd.deadline = deadline{set: nc.SetReadDeadline, x: x}
+	rd.deadline = deadline{set: nc.SetReadDeadline, x: x, reads: true}
 	// Only where nothing can sit between nc and its socket: a wrapper that
 	// embeds one of these has its methods too, and its own idea of Read.
 	switch nc.(type) {

@@ -253,6 +253,11 @@ func (c *ServerConn) Retire() {
 // Interrupt ends every wait on the connection for good. Safe from anywhere.
 func (c *ServerConn) Interrupt() { c.guard.interrupt(c.nc) }
 
+// StopBody makes ReadBody end at once, now and later, for an answer given before
+// the request's content has come whole. The answer can still be written; the
+// connection ends with it. Safe from anywhere.
+func (c *ServerConn) StopBody() { c.guard.interruptReads(c.nc) }
+
 // Hijack gives the connection away, after SendHead of a 101 and Flush: the
 // bytes read ahead come with it, as a copy, and no deadline is left set. Only
 // RemoteAddr and NetConn may be called afterwards.

@@ -1,0 +1,201 @@
+package statemachine
+
+import "edge/message"
+
+// choice is what looking through the candidates came to.
+type choice struct {
+	chosen  int  // index, -1 for none
+	other   int  // the newest variant that does not match, -1 for none
+	marker  bool // a live hit-for-miss
+	partial bool // the match holds parts only
+}
+
+// choose picks the chosen response: the first whose nominated fields match.
+// RFC 9111 section 4.1: "If multiple stored responses match, the cache will
+// need to choose one to use"; section 4: "a cache MUST use the most recent
+// one (as determined by the Date header field)", which is the store's order.
+func choose(req *message.Request, candidates []*message.Stored, now Instant) choice {
+	c := choice{chosen: -1, other: -1}
+	for i, s := range candidates {
+		flags := s.Terms.Flags
+		switch {
+		case flags&termsSpecial == 0: // the common case: no Vary, a whole response
+			c.chosen = i
+			return c
+		case flags.Has(message.TermHitForMiss):
+			c.marker = c.marker || isFresh(s, now)
+		case flags.Has(message.TermVaryAny) || flags.Has(message.TermHasVary) && !matchesVary(req, s):
+			if c.other < 0 {
+				c.other = i
+			}
+		case flags.Has(message.TermPartial):
+			c.partial = true
+		default:
+			c.chosen = i
+			return c
+		}
+	}
+	return c
+}
+
+// termsSpecial are the flags that make choosing more than taking.
+const termsSpecial = message.TermHitForMiss | message.TermVaryAny | message.TermHasVary | message.TermPartial
+
+// classifyFound decides what the stored responses are good for. Reached from
+// Looking.
+func (m *HTTPCache) classifyFound(ev *Event, now Instant) (Outcome, Reason) {
+	m.candidates = ev.Candidates
+	c := choose(m.req, ev.Candidates, now)
+	m.chosen, m.variant = c.chosen, nil
+	if c.chosen < 0 {
+		return m.classifyMiss(c)
+	}
+	s := m.candidates[c.chosen]
+	usable, why := m.classifyStored(s, now)
+	switch {
+	case usable:
+		return isUsable, why
+	// RFC 5861 section 3: "caches MAY serve the response in which it appears
+	// after it becomes stale, up to the indicated number of seconds".
+	case why == ReasonStale && m.staleAllowed(s, now, s.Terms.StaleWhileRevalidate):
+		return isStaleUsable, ReasonStaleWhileRevalidate
+	// RFC 9111 section 5.2.1.7: "respond with either a stored response
+	// consistent with the other constraints of the request or a 504".
+	case m.directives.onlyIfCached:
+		return isRefused, ReasonOnlyIfCached
+	}
+	m.wentForward(why)
+	if m.req.Method == message.MethodHead {
+		return mayGoAlone, why
+	}
+	return m.queue(s), why
+}
+
+// classifyMiss decides how to go forward when nothing can be chosen.
+func (m *HTTPCache) classifyMiss(c choice) (Outcome, Reason) {
+	why := ReasonURIMiss
+	switch {
+	case c.marker:
+		why = ReasonHitForMiss
+	case c.partial:
+		why = ReasonPartialMiss
+	case c.other >= 0:
+		why = ReasonVaryMiss
+	}
+	if m.directives.onlyIfCached {
+		return isRefused, ReasonOnlyIfCached
+	}
+	m.wentForward(why)
+	if c.marker || !m.ordinary() {
+		return mayGoAlone, why
+	}
+	if c.other >= 0 {
+		return m.queue(m.candidates[c.other]), why
+	}
+	return mustQueue, why
+}
+
+// queue names the lock by the variant of this request under s's Vary, so that
+// variants do not wait for one another. After too many rounds it goes alone.
+func (m *HTTPCache) queue(s *message.Stored) Outcome {
+	if m.tries > m.policy.LockTries {
+		return mayGoAlone
+	}
+	if s.Terms.Flags.Has(message.TermHasVary) {
+		m.variant = variantOf(m.req, s)
+	}
+	return mustQueue
+}
+
+// wentForward keeps the first reason to go forward.
+func (m *HTTPCache) wentForward(why Reason) {
+	if m.decision.Forward == ReasonNone {
+		m.decision.Forward = why
+	}
+}
+
+// classifyRecheck looks once more, holding the permit: what was missing may
+// have been stored between our look-up and the permit. Reached from
+// Rechecking.
+func (m *HTTPCache) classifyRecheck(ev *Event, now Instant) (Outcome, Reason) {
+	m.candidates = ev.Candidates
+	c := choose(m.req, ev.Candidates, now)
+	m.chosen = c.chosen
+	if c.chosen >= 0 {
+		if usable, why := m.classifyStored(m.candidates[c.chosen], now); usable {
+			m.decision.Collapsed = !m.background
+			return isUsable, why
+		}
+	}
+	return mayGoAlone, m.decision.Forward
+}
+
+// classifyStored says whether the chosen response may be used without
+// validation, and why or why not. RFC 9111 section 4: "a cache MUST NOT reuse
+// a stored response unless ... the stored response does not contain the
+// no-cache directive ... unless it is successfully validated, and the stored
+// response is ... fresh [or] allowed to be served stale".
+func (m *HTTPCache) classifyStored(s *message.Stored, now Instant) (bool, Reason) {
+	switch flags := s.Terms.Flags; {
+	case flags&(message.TermNoCache|message.TermInvalidated) == 0:
+	case flags.Has(message.TermInvalidated):
+		return false, ReasonInvalidated
+	default:
+		return false, ReasonNoCache
+	}
+	fresh := isFresh(s, now)
+	if m.policy.ObeyRequest && m.directives.present {
+		return m.classifyRequested(s, fresh, now)
+	}
+	if fresh {
+		return true, ReasonHit
+	}
+	return false, ReasonStale
+}
+
+// classifyRequested applies the request directives of section 5.2.1 to a
+// stored response that would do by itself.
+func (m *HTTPCache) classifyRequested(s *message.Stored, fresh bool, now Instant) (bool, Reason) {
+	d, age := &m.directives, s.CurrentAge(now)
+	stale := -1 * (s.Terms.FreshnessLifetime - age)
+	switch {
+	// 5.2.1.4: "the client prefers a stored response not be used to satisfy
+	// the request without successful validation on the origin server".
+	case d.noCache:
+		return false, ReasonRequest
+	// 5.2.1.1: "the client prefers a response whose age is less than or equal
+	// to the specified number of seconds".
+	case d.maxAge >= 0 && age > d.maxAge:
+		return false, ReasonRequest
+	// 5.2.1.3: "whose freshness lifetime is no less than its current age plus
+	// the specified time in seconds".
+	case d.minFresh >= 0 && s.Terms.FreshnessLifetime < age+d.minFresh:
+		return false, ReasonRequest
+	case fresh:
+		return true, ReasonHit
+	// 5.2.1.2: "exceeded its freshness lifetime by no more than the specified
+	// number of seconds. If no value is assigned ... of any age".
+	case d.maxStaleAny || d.maxStale >= 0 && stale <= d.maxStale:
+		if !s.Terms.Flags.Has(message.TermMustRevalidate) {
+			return true, ReasonStaleRequested
+		}
+	}
+	return false, ReasonStale
+}
+
+// staleAllowed reports whether s, stale, may be used within window for want
+// of something better. RFC 9111 section 4.2.4: "A cache MUST NOT generate a
+// stale response if it is prohibited by an explicit in-protocol directive
+// (e.g., by a no-cache response directive, a must-revalidate response
+// directive, or an applicable s-maxage or proxy-revalidate response
+// directive)".
+func (m *HTTPCache) staleAllowed(s *message.Stored, now Instant, window Duration) bool {
+	const never = message.TermMustRevalidate | message.TermNoCache | message.TermInvalidated
+	if s.Terms.Flags&never != 0 {
+		return false
+	}
+	if m.policy.ObeyRequest && (m.directives.noCache || m.directives.present && m.directives.maxAge >= 0 && s.CurrentAge(now) > m.directives.maxAge) {
+		return false
+	}
+	return staleFor(s, now) < window
+}

@@ -1,0 +1,306 @@
+package proxy
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"edge/cache/lock"
+	"edge/cache/statemachine"
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// complete is the delivery of an answer that went out whole.
+const complete = statemachine.Complete
+
+// exchange is one request and its response, from the client's codec to the
+// origin's and back. Owner: the goroutine of the client's connection, or of
+// the background refresh; reused from one request of a connection to the next.
+//
+// Invariants: entries are retained until releaseEntries; permit, upstream and
+// fill are given back by cleanUp on every path, whatever happened.
+type exchange struct {
+	p      *Proxy
+	client Client
+	peer   netip.AddrPort
+
+	req     message.Request
+	m       statemachine.HTTPCache
+	table   *table
+	route   *Route
+	trusted bool // the peer's word about the client is taken
+	key     storage.Key
+
+	entries []storage.Entry   // the candidates, retained
+	heads   []*message.Stored // their heads, as the machine saw them
+
+	permit     *lock.Permit[*fill]
+	permitKey  lock.Key
+	alone      bool // we owe the lock table an AloneDone, for permitKey
+	lockSpent  time.Duration
+	sequence   uint64 // the purge sequence when the fetch began
+	generation uint32 // the key's generation when the fetch began
+
+	upstream  *upstream // the origin's connection, a response under way on it
+	resp      message.Response
+	outFields message.Fields
+	fill      *fill // the fill this exchange reads from, attached
+	leadHead  []byte
+
+	out      message.Outgoing
+	record   Record
+	start    message.Instant
+	at       message.Instant // the clock, as last read
+	status   int             // sent to the client, 0 for none
+	bytes    int64           // of content sent to the client
+	endpoint string
+	err      error
+	delivery statemachine.Delivery
+	hijacked bool
+
+	keyBuf, targetBuf, extraBuf, scratch, date []byte
+
+	entryRoom [4]storage.Entry
+	headRoom  [4]*message.Stored
+}
+
+// run takes the request through the machine.
+func (x *exchange) run() {
+	if x.trusted {
+		x.trustedWord()
+	}
+	x.route = x.table.route(&x.req)
+	if status, detail := x.refusal(); status != 0 {
+		x.failEarly(status, detail)
+		return
+	}
+	if x.req.Upgrade != nil && (!x.route.Upgrade || isH2C(x.req.Upgrade)) {
+		// RFC 9110 section 7.8: "A server MAY ignore a received Upgrade".
+		x.req.Upgrade = nil
+	}
+	x.targetBuf = x.route.Key.normalise(&x.req, x.targetBuf)
+	x.key, x.keyBuf = primaryKey(x.route, &x.req, x.keyBuf)
+	x.drive(x.m.Start(x.route.Policy, &x.req, x.at))
+}
+
+// drive runs actions and feeds events back until the machine is done.
+func (x *exchange) drive(a statemachine.Action) {
+	for {
+		x.settle(&a)
+		if a.Kind == statemachine.ActDone {
+			return
+		}
+		ev := x.do(&a)
+		if a.Kind != statemachine.ActLookup {
+			x.at = x.now() // only a look-up takes no time to speak of
+		}
+		a = x.m.Step(ev, x.at)
+	}
+}
+
+// do runs one action: one handler a kind.
+func (x *exchange) do(a *statemachine.Action) statemachine.Event {
+	switch a.Kind {
+	case statemachine.ActLookup:
+		return x.lookup()
+	case statemachine.ActAcquire:
+		return x.acquire(a)
+	case statemachine.ActFetch:
+		return x.fetch(a)
+	case statemachine.ActFill:
+		return x.startFill(a)
+	case statemachine.ActServeFill:
+		return x.delivered(x.serveFill())
+	case statemachine.ActServe:
+		return x.delivered(x.serveStored(a))
+	case statemachine.ActRelay:
+		return x.delivered(x.relay(a))
+	case statemachine.ActFreshen:
+		return x.freshen(a)
+	case statemachine.ActInvalidate:
+		return x.invalidate()
+	case statemachine.ActFail:
+		return x.delivered(x.fail(a))
+	case statemachine.ActDone:
+	}
+	panic("proxy: no handler for action " + a.Kind.String())
+}
+
+func (x *exchange) delivered(d statemachine.Delivery) statemachine.Event {
+	x.delivery = d
+	return statemachine.Event{Kind: statemachine.EventDelivered, Delivery: d}
+}
+
+// settle does with the permit, and with a fill that turned out not to be for
+// us, what the machine says.
+func (x *exchange) settle(a *statemachine.Action) {
+	switch a.Permit {
+	case statemachine.PermitStored:
+		x.release(lock.StatusStored)
+	case statemachine.PermitGaveUp:
+		x.release(lock.StatusGaveUp)
+	case statemachine.PermitFailed:
+		x.release(lock.StatusFailed)
+	case statemachine.PermitKeep, statemachine.PermitHanded:
+	}
+	if x.fill != nil && a.Kind != statemachine.ActServeFill {
+		x.fill.detach()
+		x.fill = nil
+	}
+}
+
+func (x *exchange) release(s lock.Status) {
+	if x.permit != nil {
+		x.permit.Release(s)
+		x.permit = nil
+	}
+}
+
+// cleanUp gives back what the exchange still holds. On the paths the machine
+// knows there is little left; after a panic there may be all of it.
+func (x *exchange) cleanUp() {
+	x.release(lock.StatusFailed)
+	if x.fill != nil {
+		x.fill.detach()
+		x.fill = nil
+	}
+	if x.alone {
+		x.alone = false
+		x.p.locks.AloneDone(x.permitKey)
+	}
+	x.dropUpstream()
+	x.releaseEntries()
+}
+
+// lookup finds the candidates.
+func (x *exchange) lookup() statemachine.Event {
+	x.releaseEntries()
+	x.entries = x.p.store.Lookup(x.entries[:0], x.key)
+	x.heads = x.heads[:0]
+	for _, e := range x.entries {
+		x.heads = append(x.heads, e.Stored())
+	}
+	return statemachine.Event{Kind: statemachine.EventFound, Candidates: x.heads}
+}
+
+func (x *exchange) releaseEntries() {
+	for i, e := range x.entries {
+		e.Release()
+		x.entries[i] = nil
+	}
+	x.entries = x.entries[:0]
+}
+
+// acquire takes the lock, or learns what became of it.
+func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
+	ev := statemachine.Event{Kind: statemachine.EventLock}
+	x.permitKey = lockKey(x.key, a.Variant)
+	opt := x.route.Lock
+	if a.NoWait {
+		permit, ok := x.p.locks.TryAcquire(x.permitKey, &opt)
+		x.permit = permit
+		ev.Lock = statemachine.LockLeader
+		if !ok {
+			ev.Lock = statemachine.LockBusy
+		}
+		return ev
+	}
+	opt.Wait = remaining(opt.Wait, x.lockSpent)
+	outcome, permit, f := x.p.locks.Acquire(x.p.ctx, x.permitKey, &opt)
+	x.lockSpent += duration(x.now().Sub(x.at))
+	x.permit = permit
+	ev.Lock = lockResult(outcome)
+	switch {
+	case outcome == lock.TimedOutAlone:
+		x.alone = true
+	case outcome == lock.Streaming && !f.attach():
+		ev.Lock = statemachine.LockStored // ended just now: it is there, or it failed
+	case outcome == lock.Streaming:
+		x.fill = f
+		ev.Flight = f.head
+	}
+	return ev
+}
+
+// remaining is what is left of the patience for one key. 0 would mean the
+// default to the lock table, so none is said as a negative.
+func remaining(wait, spent time.Duration) time.Duration {
+	if wait == 0 {
+		wait = lock.DefaultWait
+	}
+	if wait -= spent; wait <= 0 {
+		return -1
+	}
+	return wait
+}
+
+func lockResult(o lock.Outcome) statemachine.LockResult {
+	switch o {
+	case lock.Leader:
+		return statemachine.LockLeader
+	case lock.Streaming:
+		return statemachine.LockStreaming
+	case lock.Stored:
+		return statemachine.LockStored
+	case lock.GaveUp:
+		return statemachine.LockGaveUp
+	case lock.Failed:
+		return statemachine.LockFailed
+	case lock.TooOld:
+		return statemachine.LockTooOld
+	case lock.TimedOutAlone:
+		return statemachine.LockAlone
+	case lock.TimedOut:
+		return statemachine.LockTimedOut
+	case lock.Canceled:
+		return statemachine.LockCanceled
+	}
+	return statemachine.LockCanceled
+}
+
+// freshen gives the chosen entry its new head. That the store has lost the
+// entry meanwhile does not matter to this exchange, which holds it.
+func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
+	if x.resp.Status == 304 {
+		x.dropUpstream() // it has no content; the answer to a HEAD stays, to be relayed
+	}
+	if x.generation == x.p.generation(x.key).Load() {
+		if err := x.p.store.Freshen(x.entries[a.Chosen], a.Stored, x.sequence); err != nil {
+			x.p.log.Debug("freshen", "target", string(x.req.Target), "error", err)
+		}
+	}
+	return statemachine.Event{Kind: statemachine.EventFreshened, OK: true}
+}
+
+// invalidate marks what an unsafe request made stale, RFC 9111 section 4.4.
+func (x *exchange) invalidate() statemachine.Event {
+	statemachine.InvalidationTargets(&x.req, &x.resp, func(scheme string, authority, target []byte) {
+		r := message.Request{Method: message.MethodGet, Scheme: scheme, Authority: authority, Target: target, PathLen: pathLen(target)}
+		// The route of the URI itself makes its key; rules that add request
+		// fields to the key leave those variants to their own lifetimes.
+		route := x.table.route(&r)
+		if route == nil {
+			return
+		}
+		var buf []byte
+		buf = route.Key.normalise(&r, buf)
+		key, _ := primaryKey(route, &r, nil)
+		x.p.invalidate(key)
+	})
+	return statemachine.Event{Kind: statemachine.EventInvalidated}
+}
+
+func pathLen(target []byte) int {
+	for i, c := range target {
+		if c == '?' {
+			return i
+		}
+	}
+	return len(target)
+}
+
+func duration(d message.Duration) time.Duration { return time.Duration(d) }
+
+// waitContext is what every wait of an exchange ends with.
+func (x *exchange) waitContext() context.Context { return x.p.ctx }

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"strconv"
+
+	"edge/cache/statemachine"
+	"edge/message"
+)
+
+// refusal says with which status a request is answered before the machine
+// sees it, 0 for none.
+func (x *exchange) refusal() (int, string) {
+	switch {
+	case x.route == nil:
+		return 404, "no route takes this host and path"
+	case x.loops():
+		// RFC 8586 section 2; RFC 5842's status says it best.
+		return 508, "the request came through this node before"
+	case x.req.Method == message.MethodTrace, x.req.Method == message.MethodOptions:
+		return x.maxForwards()
+	}
+	return 0, ""
+}
+
+// maxForwards answers or counts down. RFC 9110 section 7.6.2: "If the received
+// value is zero (0), the intermediary MUST NOT forward the request; instead,
+// the intermediary MUST respond as the final recipient."
+func (x *exchange) maxForwards() (int, string) {
+	v, ok := x.req.Fields.Get(message.FieldMaxForwards)
+	if !ok {
+		return 0, ""
+	}
+	n, err := strconv.ParseUint(string(v), 10, 31)
+	switch {
+	case err != nil:
+		return 0, "" // not a number: no limit we could keep
+	case n > 0:
+		x.req.Fields.Set(message.FieldMaxForwards, strconv.AppendUint(nil, n-1, 10))
+		return 0, ""
+	case x.req.Method == message.MethodOptions:
+		return 204, ""
+	}
+	return 405, "TRACE is not answered here"
+}
+
+// failEarly answers a request that the machine never saw.
+func (x *exchange) failEarly(status int, detail string) {
+	x.m = statemachine.HTTPCache{}
+	x.delivery = x.answer(status, detail, "", false)
+}
+
+// fail sends an answer of our own for what the machine decided.
+func (x *exchange) fail(a *statemachine.Action) statemachine.Delivery {
+	if x.client == nil || x.client.HeadSent() {
+		return statemachine.Truncated
+	}
+	x.dropUpstream()
+	detail, proxyError := a.Reason.String(), ""
+	if e, ok := x.err.(*originError); ok {
+		proxyError = e.status
+	}
+	return x.answer(a.Status, detail, proxyError, a.Status == 503)
+}
+
+// answer sends a short answer that edge makes up itself. No cache keeps it,
+// and it carries no member of Cache-Status: no cache handled it.
+func (x *exchange) answer(status int, detail, proxyError string, retry bool) statemachine.Delivery {
+	body := strconv.Itoa(status) + " " + statusText(status)
+	if detail != "" {
+		body += ": " + detail
+	}
+	body += "\n"
+	b := x.extraBuf[:0]
+	b = append(b, "Date: "...)
+	b = statemachine.AppendDate(b, int64(x.now())/message.Second)
+	b = append(b, "\r\nCache-Control: no-store\r\nVia: "...)
+	b = appendVia(b, message.HTTP11, x.p.viaName)
+	b = append(b, "\r\n"...)
+	if proxyError != "" {
+		// RFC 9209 section 2.1: the member is this node, error its type.
+		b = append(append(b, "Proxy-Status: "...), x.p.statusName...)
+		b = append(append(b, "; error="...), proxyError...)
+		b = append(b, "\r\n"...)
+	}
+	if retry {
+		b = append(b, "Retry-After: 1\r\n"...)
+	}
+	closing := x.out.Close
+	x.out = message.Outgoing{Status: status, Length: int64(len(body)), Close: closing}
+	if status == 204 {
+		b = append(b, "Allow: GET, HEAD, OPTIONS\r\n"...)
+		x.out.Length = message.LengthUnknown
+		x.out.NoBody = true
+	} else {
+		b = append(b, "Content-Type: text/plain; charset=utf-8\r\n"...)
+	}
+	if x.req.Method == message.MethodHead {
+		x.out.NoBody = true
+	}
+	x.out.Extra, x.extraBuf = b, b
+	if x.sendHead() != nil {
+		return statemachine.ClientGone
+	}
+	if !x.out.NoBody && x.write([]byte(body)) != nil {
+		return statemachine.ClientGone
+	}
+	return x.finish(nil)
+}
+
+// statusText names the statuses that edge answers with itself.
+func statusText(status int) string {
+	switch status {
+	case 204:
+		return "No Content"
+	case 400:
+		return "Bad Request"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 502:
+		return "Bad Gateway"
+	case 503:
+		return "Service Unavailable"
+	case 504:
+		return "Gateway Timeout"
+	case 508:
+		return "Loop Detected"
+	}
+	return "Error"
+}

@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+
+	"edge/cache/statemachine"
+	"edge/message"
+)
+
+// impliedFields are request fields that origins are known to trust and that
+// are not part of the key: from anybody but a trusted peer they would let one
+// client decide what the next one gets. They are removed, and those of
+// ownFields set by us.
+var impliedFields = []message.FieldID{
+	message.FieldXForwardedHost, message.FieldXForwardedProto, message.FieldXForwardedScheme,
+	message.FieldXForwardedPort, message.FieldXForwardedPrefix, message.FieldXForwardedServer,
+	message.FieldXHost, message.FieldXOriginalURL, message.FieldXRewriteURL,
+	message.FieldXHTTPMethodOverride, message.FieldForwarded,
+}
+
+// forward writes into dst the fields of the request as they go to the origin,
+// in the given form. Values made here live in x.scratch.
+func (x *exchange) forward(dst *message.Fields, form statemachine.Form) {
+	req := &x.req
+	dst.CopyFrom(&req.Fields)
+	statemachine.StripHopByHop(dst, true)
+	dst.Delete(message.FieldContentLength)
+	dst.Delete(message.FieldExpect)
+	dst.Delete(message.FieldHTTP2Settings)
+	if form != statemachine.FormAsIs {
+		stripConditions(dst)
+	}
+	host := x.route.Origin.Host
+	if host == nil {
+		host = req.Authority
+	}
+	// RFC 9112 section 3.2: "A client MUST send a Host header field in all
+	// HTTP/1.1 request messages"; with the target in absolute form it is the
+	// target's (section 3.2.2).
+	dst.Set(message.FieldHost, host)
+	x.forwardPeer(dst)
+
+	x.scratch = x.scratch[:0]
+	x.appendTo(dst, message.FieldVia, func(b []byte) []byte { return appendVia(b, req.Version, x.p.viaName) })
+	x.appendTo(dst, message.FieldCDNLoop, func(b []byte) []byte { return append(b, x.p.loopID...) })
+}
+
+// appendTo adds a line whose value is built at the end of x.scratch.
+func (x *exchange) appendTo(dst *message.Fields, id message.FieldID, build func([]byte) []byte) {
+	at := len(x.scratch)
+	x.scratch = build(x.scratch)
+	dst.AddKnown(id, bytes.Clone(x.scratch[at:]))
+}
+
+// stripConditions makes the answer depend on the target alone.
+func stripConditions(f *message.Fields) {
+	for _, id := range [...]message.FieldID{message.FieldIfMatch, message.FieldIfNoneMatch, message.FieldIfModifiedSince,
+		message.FieldIfUnmodifiedSince, message.FieldIfRange, message.FieldRange} {
+		f.Delete(id)
+	}
+}
+
+// addValidators makes a request conditional. RFC 9111 section 4.3.1: "When
+// generating a conditional request for validation, a cache ... updates that
+// request with one or more precondition header fields".
+func addValidators(f *message.Fields, s *message.Stored) {
+	etag, modified := statemachine.Validators(s)
+	if etag != nil {
+		f.AddKnown(message.FieldIfNoneMatch, etag)
+	}
+	if modified != nil {
+		f.AddKnown(message.FieldIfModifiedSince, modified)
+	}
+}
+
+// forwardPeer sets what the origin learns of the client. A trusted peer's
+// word is kept and extended, anybody else's replaced.
+func (x *exchange) forwardPeer(dst *message.Fields) {
+	if !x.route.KeepForwarded && !x.trusted {
+		for _, id := range impliedFields {
+			dst.Delete(id)
+		}
+		dst.Delete(message.FieldXForwardedFor)
+		dst.Delete(message.FieldXRealIP)
+	}
+	peer := x.peer.Addr()
+	if x.trusted && dst.Has(message.FieldForwarded) {
+		// RFC 7239 section 4: a proxy appends its own element.
+		dst.AddKnown(message.FieldForwarded, forwardedElement(peer))
+	}
+	if peer.IsValid() {
+		dst.AddKnown(message.FieldXForwardedFor, []byte(peer.String()))
+	}
+	if !dst.Has(message.FieldXForwardedProto) {
+		dst.AddKnown(message.FieldXForwardedProto, []byte(x.req.Scheme))
+	}
+	if !dst.Has(message.FieldXForwardedHost) {
+		dst.AddKnown(message.FieldXForwardedHost, x.req.Authority)
+	}
+}
+
+// forwardedElement is RFC 7239's "for=": IPv6 addresses in brackets, quoted.
+func forwardedElement(a netip.Addr) []byte {
+	switch {
+	case !a.IsValid():
+		return []byte("for=unknown")
+	case a.Is6() && !a.Is4In6():
+		return []byte(`for="[` + a.String() + `]"`)
+	}
+	return []byte("for=" + a.Unmap().String())
+}
+
+// trustedWord takes scheme and host from a trusted peer's fields: they then
+// are part of the key.
+func (x *exchange) trustedWord() {
+	f := &x.req.Fields
+	if proto := f.Value(message.FieldXForwardedProto); len(proto) > 0 {
+		switch {
+		case message.EqualFoldString(proto, "https"):
+			x.req.Scheme = "https"
+		case message.EqualFoldString(proto, "http"):
+			x.req.Scheme = "http"
+		}
+	}
+}
+
+// appendVia appends "1.1 name", RFC 9110 section 7.6.3.
+func appendVia(dst []byte, v message.Version, name []byte) []byte {
+	switch v {
+	case message.HTTP10:
+		dst = append(dst, "1.0 "...)
+	case message.HTTP2:
+		dst = append(dst, "2 "...)
+	default:
+		dst = append(dst, "1.1 "...)
+	}
+	return append(dst, name...)
+}
+
+// isH2C reports whether an Upgrade asks for cleartext HTTP/2. RFC 9113 section
+// 3.1 has withdrawn it, and what follows it would be a way past every check.
+func isH2C(upgrade []byte) bool {
+	for token := range bytes.SplitSeq(upgrade, []byte{','}) {
+		if message.EqualFoldString(bytes.TrimSpace(token), "h2c") {
+			return true
+		}
+	}
+	return false
+}
+
+// loops reports whether the request came through here before. RFC 8586
+// section 2: the field lets CDNs detect "when a request has looped".
+func (x *exchange) loops() bool {
+	f := &x.req.Fields
+	for i := f.Next(message.FieldCDNLoop, 0); i >= 0; i = f.Next(message.FieldCDNLoop, i+1) {
+		for part := range bytes.SplitSeq(f.All()[i].Value, []byte{','}) {
+			id, _, _ := bytes.Cut(part, []byte{';'})
+			if bytes.Equal(bytes.TrimSpace(id), x.p.loopID) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cleanResponse makes an origin's response fields fit to store or relay, and
+// adds the Date it lacks. RFC 9110 section 6.6.1: "A recipient with a clock
+// that receives a response message without a Date header field MUST record
+// the time it was received and append a corresponding Date header field".
+func (x *exchange) cleanResponse() {
+	f := &x.resp.Fields
+	statemachine.StripHopByHop(f, false)
+	f.Delete(message.FieldContentLength)
+	if !f.Has(message.FieldDate) && x.resp.Status >= 200 {
+		x.date = statemachine.AppendDate(x.date[:0], int64(x.now())/message.Second)
+		f.AddKnown(message.FieldDate, x.date)
+	}
+}
+
+// extra builds the lines that are not part of any stored head: Age where it
+// is ours to compute, Via, Cache-Status.
+func (x *exchange) extra(s *message.Stored, v message.Version) []byte {
+	b := x.extraBuf[:0]
+	if s != nil {
+		b = append(b, "Age: "...)
+		b = strconv.AppendInt(b, max(0, s.CurrentAge(x.at)/message.Second), 10)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, "Via: "...)
+	b = appendVia(b, v, x.p.viaName)
+	b = append(b, "\r\nCache-Status: "...)
+	b = x.m.Decision().AppendCacheStatus(b, x.p.statusName, x.at)
+	b = append(b, "\r\n"...)
+	x.extraBuf = b
+	return b
+}

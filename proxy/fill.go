@@ -1,0 +1,184 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"edge/cache/lock"
+	"edge/cache/statemachine"
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// fill is a response on its way from the origin into the store. It belongs to
+// the cache, not to the client that caused it: it goes on when that client
+// leaves. Followers attach to it, and read what it writes.
+//
+// Invariant: the entry is retained while refs > 0; whoever attaches may use
+// it until it detaches.
+type fill struct {
+	entry storage.Entry
+	head  *message.Stored
+	refs  atomic.Int32
+}
+
+// attach takes a reference, unless the fill has ended for everyone.
+func (f *fill) attach() bool {
+	for {
+		n := f.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if f.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// detach gives a reference back.
+func (f *fill) detach() {
+	if f.refs.Add(-1) == 0 {
+		f.entry.Release()
+	}
+}
+
+// startFill begins storing the response at hand, on a goroutine of its own
+// that owns the origin's connection and the permit from then on.
+func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
+	ev := statemachine.Event{Kind: statemachine.EventFill}
+	w, err := x.p.store.Begin(x.proposal(a.Stored))
+	if err != nil {
+		x.noteStoreError("begin", err)
+		return ev
+	}
+	if x.generation != x.p.generation(x.key).Load() {
+		w.Abort(storage.ErrDoomed) // invalidated while it was on its way
+		return ev
+	}
+	// The leader's own client gets the response's own fields: the stored head
+	// leaves out what others must not see. They are in the connection's read
+	// buffer, which the fill is about to use.
+	x.leadHead = x.resp.Fields.AppendLines(x.leadHead[:0])
+	f := &fill{entry: w.Entry(), head: a.Stored}
+	f.refs.Store(2) // the filling's, and this exchange's
+	r := &filling{p: x.p, f: f, w: w, up: x.upstream, permit: x.permit, target: string(x.req.Target)}
+	x.upstream, x.permit, x.fill = nil, nil, f
+	if r.permit != nil && a.Share {
+		if a.Stored.Nominated != nil {
+			r.permit.Also(lockKey(x.key, a.Stored.Nominated))
+		}
+		r.permit.Publish(f)
+	}
+	x.p.background.Add(1)
+	x.p.fills.Add(1)
+	go r.run()
+	ev.OK = true
+	return ev
+}
+
+// proposal describes the response at hand to the store.
+func (x *exchange) proposal(s *message.Stored) *storage.Proposal {
+	return &storage.Proposal{
+		Key: x.key, Stored: s, Sequence: x.sequence,
+		Scheme: x.req.Scheme, Authority: x.req.Authority, Target: x.req.Target,
+		Total: x.contentLength(),
+	}
+}
+
+// contentLength is the length of the content that follows the head.
+func (x *exchange) contentLength() int64 {
+	if x.resp.NoBody {
+		return 0
+	}
+	return x.resp.Length
+}
+
+func (x *exchange) noteStoreError(what string, err error) {
+	if !errors.Is(err, storage.ErrTooLarge) && !errors.Is(err, storage.ErrDoomed) {
+		x.p.log.Warn("the store failed; the request goes on without it", "what", what, "target", string(x.req.Target), "error", err)
+	}
+}
+
+// filling is the work of a fill. Owner: its own goroutine.
+type filling struct {
+	p      *Proxy
+	f      *fill
+	w      storage.Writer
+	up     *upstream
+	permit *lock.Permit[*fill] // nil where fetched alone
+	target string
+}
+
+// fillBuffer is how much is read from the origin at a time, in bytes.
+const fillBuffer = 64 << 10
+
+var fillBuffers = sync.Pool{New: func() any { b := make([]byte, fillBuffer); return &b }}
+
+// run copies the content to the store, and releases everything on every path.
+// An entry is visible before its permit is released.
+func (r *filling) run() {
+	status := lock.StatusFailed
+	defer r.p.background.Done()
+	defer r.p.fills.Add(-1)
+	defer r.f.detach()
+	defer func() {
+		if r.permit != nil {
+			r.permit.Release(status)
+		}
+	}()
+	defer r.up.end()
+	defer func() {
+		if v := recover(); v != nil {
+			r.p.observer.Panic("fill", v, debug.Stack())
+			r.p.log.Error("fill panicked", "target", r.target, "panic", v, "stack", string(debug.Stack()))
+			r.w.Abort(fmt.Errorf("fill panicked: %v", v))
+		}
+	}()
+	err := r.copy(r.p.ctx)
+	if err == nil {
+		err = r.w.Commit(trailerLines(r.up.h.Trailers()))
+	}
+	switch {
+	case err == nil:
+		status = lock.StatusStored
+	case errors.Is(err, storage.ErrTooLarge), errors.Is(err, storage.ErrFull):
+		status = lock.StatusGaveUp // the next would fare no better
+	case errors.Is(err, storage.ErrDoomed):
+	default:
+		r.w.Abort(err)
+		r.p.log.Info("fill broke off", "target", r.target, "error", err)
+	}
+}
+
+// copy reads the content to its end. Whatever ends short of it is an error.
+func (r *filling) copy(ctx context.Context) error {
+	buf := fillBuffers.Get().(*[]byte)
+	defer fillBuffers.Put(buf)
+	for {
+		n, err := r.up.h.ReadBody(*buf)
+		if n > 0 {
+			if werr := r.w.Write(ctx, (*buf)[:n]); werr != nil {
+				return werr
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// trailerLines returns the trailer fields as lines, nil where there are none.
+func trailerLines(f *message.Fields) []byte {
+	if f == nil || f.Len() == 0 {
+		return nil
+	}
+	return f.AppendLines(nil)
+}

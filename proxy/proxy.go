@@ -1,0 +1,151 @@
+// Package proxy runs exchanges: one request from the client's socket to the
+// response on it. It drives the machine of cache/statemachine, which decides;
+// the handlers here do, with the store, the lock, the pool and the codec.
+//
+// A request walks: connection.go (the loop over one connection), exchange.go
+// (the driver: action, event, action ...), then the handler of each action:
+// lookup.go, fetch.go, fill.go, serve.go, relay.go, fail.go, tunnel.go.
+// fields.go says what changes in the fields, key.go what the key is, route.go
+// which rules apply.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"edge/cache/lock"
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// Options make a Proxy.
+type Options struct {
+	// Name is this node's name in Via, Cache-Status and Proxy-Status; "edge"
+	// where empty.
+	Name string
+	// LoopID is this node's name in CDN-Loop; where empty, a pseudonym of
+	// this process, so that two nodes of the same name are not a loop.
+	LoopID   string
+	Routes   []*Route
+	Trusted  []netip.Prefix
+	Store    storage.Store
+	Ledger   storage.Ledger
+	Clock    *Clock
+	Observer Observer
+	Logger   *slog.Logger
+}
+
+// Proxy serves exchanges. Safe for concurrent use.
+type Proxy struct {
+	viaName    []byte
+	statusName []byte
+	loopID     []byte
+
+	table    atomic.Pointer[table]
+	store    storage.Store
+	ledger   storage.Ledger
+	locks    *lock.Table[*fill]
+	clock    *Clock
+	observer Observer
+	log      *slog.Logger
+
+	// generations count invalidations by a hash of the key, so that a
+	// response asked for before an invalidation is not stored after it.
+	generations [numGenerations]atomic.Uint32
+
+	// ctx ends when exchanges must end: their waits, fills and tunnels.
+	ctx      context.Context
+	cancel   context.CancelFunc
+	draining atomic.Bool
+	// background counts fills and refreshes, which outlive their exchange.
+	background sync.WaitGroup
+
+	fills, refreshes, tunnels atomic.Int64
+}
+
+// numGenerations is a power of two; a collision costs one response not stored.
+const numGenerations = 4096
+
+// New returns a Proxy. Close ends it.
+func New(o Options) *Proxy {
+	name := o.Name
+	if name == "" {
+		name = "edge"
+	}
+	loopID := o.LoopID
+	if loopID == "" {
+		var id [6]byte
+		_, _ = rand.Read(id[:])
+		loopID = "edge-" + hex.EncodeToString(id[:])
+	}
+	p := &Proxy{
+		viaName: []byte(name), statusName: []byte(name), loopID: []byte(loopID),
+		store: o.Store, ledger: o.Ledger, locks: lock.New[*fill](),
+		clock: o.Clock, observer: o.Observer, log: o.Logger,
+	}
+	if p.ledger == nil {
+		p.ledger = storage.NoPurges{}
+	}
+	if p.clock == nil {
+		p.clock = NewClock()
+	}
+	if p.observer == nil {
+		p.observer = noObserver{}
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.SetRoutes(o.Routes, o.Trusted)
+	return p
+}
+
+// SetRoutes replaces the routes; exchanges under way keep theirs.
+func (p *Proxy) SetRoutes(routes []*Route, trusted []netip.Prefix) {
+	p.table.Store(&table{routes: routes, trusted: trusted})
+}
+
+// Drain makes every connection close after the exchange it is in.
+func (p *Proxy) Drain() { p.draining.Store(true) }
+
+// Close ends what still runs: waits, fills, refreshes, tunnels; and waits for
+// fills and refreshes. The store, pool and listeners are the caller's.
+func (p *Proxy) Close() {
+	p.draining.Store(true)
+	p.cancel()
+	p.background.Wait()
+}
+
+// Stats are gauges of the proxy.
+type Stats struct {
+	Fills, Refreshes, Tunnels int64 // under way
+	Waiting                   int64 // requests waiting for another's fetch
+	Locks                     int64 // keys being fetched
+}
+
+// Stats returns the gauges now.
+func (p *Proxy) Stats() Stats {
+	return Stats{Fills: p.fills.Load(), Refreshes: p.refreshes.Load(), Tunnels: p.tunnels.Load(),
+		Waiting: int64(p.locks.Waiting()), Locks: int64(p.locks.Len())}
+}
+
+// generation returns the counter for a key.
+func (p *Proxy) generation(k storage.Key) *atomic.Uint32 {
+	return &p.generations[(uint32(k[0])<<8|uint32(k[1]))&(numGenerations-1)]
+}
+
+// invalidate marks everything under a key as invalid, and dooms what is on
+// its way: first the generation, for responses not yet begun to be stored,
+// then the store, for those begun.
+func (p *Proxy) invalidate(k storage.Key) int {
+	p.generation(k).Add(1)
+	return p.store.Invalidate(k)
+}
+
+// now is the proxy's clock.
+func (p *Proxy) now() message.Instant { return p.clock.Now() }

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"io"
+	"sync"
+
+	"edge/cache/statemachine"
+	"edge/message"
+)
+
+// relayBuffer is how much of a relayed response is held, in bytes.
+const relayBuffer = 32 << 10
+
+var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}
+
+// relay passes the response at hand on, storing nothing but, where the machine
+// says so, the memory that the key's responses cannot be shared.
+func (x *exchange) relay(a *statemachine.Action) statemachine.Delivery {
+	if a.Remember {
+		x.remember(a.Stored)
+	}
+	if x.client == nil {
+		x.dropUpstream()
+		return complete
+	}
+	if x.resp.Status == 101 {
+		return x.tunnel()
+	}
+	closing := x.out.Close
+	// RFC 9112 section 6.1: content of unknown length is chunked to a client
+	// that can, ended by close to one that cannot: the codec knows.
+	x.out = message.Outgoing{Status: x.resp.Status, Reason: x.resp.Reason, Fields: &x.resp.Fields,
+		Extra: x.extra(nil, x.resp.Version), Length: x.resp.Length, NoBody: x.resp.NoBody, Close: closing, Trailers: true}
+	if x.sendHead() != nil {
+		return statemachine.ClientGone
+	}
+	d := x.relayContent()
+	x.dropUpstream()
+	return d
+}
+
+// relayContent passes the content on piece by piece.
+func (x *exchange) relayContent() statemachine.Delivery {
+	if x.resp.NoBody {
+		var none [1]byte
+		_, _ = x.upstream.h.ReadBody(none[:]) // ends the message: it has no content
+		return x.finish(nil)
+	}
+	buf := relayBuffers.Get().(*[]byte)
+	defer relayBuffers.Put(buf)
+	for {
+		n, err := x.upstream.h.ReadBody(*buf)
+		if n > 0 {
+			if x.write((*buf)[:n]) != nil {
+				return statemachine.ClientGone
+			}
+			// What came must not wait for what may not come for long.
+			if x.bytes != x.resp.Length && x.client.Flush() != nil {
+				return statemachine.ClientGone
+			}
+		}
+		if err == io.EOF {
+			return x.finish(x.upstream.h.Trailers())
+		}
+		if err != nil {
+			return x.cut(err)
+		}
+	}
+}
+
+// remember stores that this key's responses cannot be shared for a while.
+func (x *exchange) remember(s *message.Stored) {
+	p := x.proposal(s)
+	p.Total = 0
+	w, err := x.p.store.Begin(p)
+	if err != nil {
+		x.noteStoreError("hit-for-miss", err)
+		return
+	}
+	e := w.Entry()
+	if err := w.Commit(nil); err != nil {
+		x.noteStoreError("hit-for-miss", err)
+	}
+	e.Release()
+}

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"io"
+
+	"edge/cache/statemachine"
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// serveStored sends the chosen stored response.
+func (x *exchange) serveStored(a *statemachine.Action) statemachine.Delivery {
+	if a.Refresh {
+		x.startRefresh()
+	}
+	if x.client == nil {
+		return complete
+	}
+	x.dropUpstream()
+	e, s := x.entries[a.Chosen], a.Stored
+	size := e.Size()
+	sel := statemachine.Select(&x.req, s, size)
+	if sel.Status != s.Status {
+		return x.serveSelected(e, s, &sel, size, s.Head, x.extra(s, message.HTTP11))
+	}
+	x.prepare(s, s.Head, x.extra(s, message.HTTP11), size)
+	if x.out.NoBody {
+		return x.sendHeadOnly()
+	}
+	// The hit path: the body in one piece, no reader.
+	if body := e.Bytes(); body != nil && e.Trailers() == nil {
+		if x.sendHead() != nil || x.write(body) != nil {
+			return statemachine.ClientGone
+		}
+		return x.finish(nil)
+	}
+	rd := e.Reader(0, -1)
+	defer rd.Close()
+	return x.sendFrom(rd, e, false)
+}
+
+// serveFill sends what the fill at hand brings, as it comes.
+func (x *exchange) serveFill() statemachine.Delivery {
+	if x.client == nil {
+		return complete
+	}
+	f := x.fill
+	head, extra := f.head.Head, []byte(nil)
+	if x.m.Decision().Collapsed {
+		extra = x.extra(f.head, message.HTTP11)
+	} else {
+		// RFC 9111 section 4 asks for Age where a stored response is used; the
+		// leader's came from the origin, Age and all.
+		head, extra = x.leadHead, x.extra(nil, message.HTTP11)
+	}
+	size := f.entry.Size()
+	sel := statemachine.Select(&x.req, f.head, size)
+	if sel.Status != f.head.Status {
+		return x.serveSelected(f.entry, f.head, &sel, size, head, extra)
+	}
+	x.prepare(f.head, head, extra, size)
+	if x.out.NoBody {
+		return x.sendHeadOnly()
+	}
+	rd := f.entry.Reader(0, -1)
+	defer rd.Close()
+	return x.sendFrom(rd, f.entry, true)
+}
+
+// prepare fills x.out in for a whole response.
+func (x *exchange) prepare(s *message.Stored, head, extra []byte, size int64) {
+	closing := x.out.Close
+	x.out = message.Outgoing{Status: s.Status, Reason: s.Reason, Block: head, Extra: extra, Length: size, Close: closing}
+	switch {
+	case s.Status == 204 || s.Status == 304:
+		x.out.NoBody, x.out.Length = true, message.LengthUnknown
+	case x.req.Method == message.MethodHead:
+		x.out.NoBody = true
+	}
+	x.out.Trailers = true
+}
+
+func (x *exchange) sendHead() error {
+	x.status = x.out.Status
+	return x.client.SendHead(&x.out)
+}
+
+func (x *exchange) write(p []byte) error {
+	x.bytes += int64(len(p))
+	return x.client.Write(p)
+}
+
+// finish ends a whole answer.
+func (x *exchange) finish(trailers *message.Fields) statemachine.Delivery {
+	if err := x.client.Finish(trailers); err != nil {
+		return statemachine.ClientGone
+	}
+	return complete
+}
+
+func (x *exchange) sendHeadOnly() statemachine.Delivery {
+	if x.sendHead() != nil {
+		return statemachine.ClientGone
+	}
+	return x.finish(nil)
+}
+
+// sendFrom sends x.out's head and then what rd brings. With live, each piece
+// leaves as it comes, and the head does not wait for the first.
+func (x *exchange) sendFrom(rd storage.Reader, e storage.Entry, live bool) statemachine.Delivery {
+	ctx := x.waitContext()
+	var piece []byte
+	var err error
+	if !live {
+		// A store that cannot read says so before anything is sent.
+		if piece, err = rd.Next(ctx); err != nil && err != io.EOF {
+			x.err = err
+			return statemachine.Unreadable
+		}
+	}
+	if x.sendHead() != nil || live && x.client.Flush() != nil {
+		return statemachine.ClientGone
+	}
+	for {
+		if live || len(piece) == 0 && err == nil {
+			piece, err = rd.Next(ctx)
+		}
+		if err != nil {
+			break
+		}
+		if x.write(piece) != nil || live && x.client.Flush() != nil {
+			return statemachine.ClientGone
+		}
+		piece = nil
+	}
+	if err != io.EOF {
+		return x.cut(err)
+	}
+	return x.finish(storedTrailers(e))
+}
+
+// cut makes visible that the content broke off. Nothing incomplete is ever
+// sent as complete.
+func (x *exchange) cut(err error) statemachine.Delivery {
+	x.err = err
+	x.client.Abort()
+	return statemachine.Truncated
+}
+
+func storedTrailers(e storage.Entry) *message.Fields {
+	lines := e.Trailers()
+	if lines == nil {
+		return nil
+	}
+	var f message.Fields
+	f.ParseLines(lines)
+	return &f
+}
+
+// serveSelected sends what the request's conditions or ranges made of the
+// response: 304, 416 or 206.
+func (x *exchange) serveSelected(e storage.Entry, s *message.Stored, sel *statemachine.Selection, size int64, head, extra []byte) statemachine.Delivery {
+	x.prepare(s, head, extra, size)
+	x.out.Status, x.out.Reason = sel.Status, nil
+	switch sel.Status {
+	case 304:
+		// RFC 9110 section 15.4.5: the fields that a 200 would have had to
+		// help update caches; ours are all of them but the framing.
+		x.out.NoBody, x.out.Length = true, message.LengthUnknown
+		return x.sendHeadOnly()
+	case 416:
+		x.out.Block, x.out.Length = unsatisfiedRange(size), 0
+		return x.sendHeadOnly()
+	}
+	ranges := sel.Ranges()
+	if len(ranges) == 1 {
+		return x.serveRange(e, ranges[0], size)
+	}
+	return x.serveRanges(e, s, ranges, size)
+}
