@@ -14,13 +14,17 @@ import (
 type decoder struct {
 	*reporter
 	config *Config
-	// nodes are the values given in the file, by path.
-	nodes map[string]*yaml.Node
+	// nodes are the values given in the file, by path; failed are those of them
+	// that could not be read, whose keys hold no meaningful value.
+	nodes  map[string]*yaml.Node
+	failed map[string]bool
 }
 
 func newDecoder(file string) *decoder {
-	d := &decoder{reporter: &reporter{file: file}, config: Default(), nodes: make(map[string]*yaml.Node)}
-	return d
+	return &decoder{
+		reporter: &reporter{file: file}, config: Default(),
+		nodes: make(map[string]*yaml.Node), failed: make(map[string]bool),
+	}
 }
 
 // wrong reports an error in the value at path: where the file does not give it,
@@ -38,17 +42,23 @@ func (d *decoder) wrong(path, format string, args ...any) {
 	}
 }
 
-// line is the line of the value at path.
-func (d *decoder) line(path string) int {
+// onLine says where the value at path stands; nothing where no file gives it.
+func (d *decoder) onLine(path string) string {
 	if node := d.nodes[path]; node != nil {
-		return node.Line
+		return " on line " + strconv.Itoa(node.Line)
 	}
-	return 1
+	return ""
 }
 
 // value decodes node into v, which is what k describes.
 func (d *decoder) value(node *yaml.Node, path string, k *key, v reflect.Value) {
 	d.nodes[path] = node
+	before := len(d.errors)
+	defer func() {
+		if len(d.errors) > before {
+			d.failed[path] = true
+		}
+	}()
 	switch {
 	case node.Kind == yaml.AliasNode: // reported by checkTree
 	case isNull(node):
@@ -61,11 +71,11 @@ func (d *decoder) value(node *yaml.Node, path string, k *key, v reflect.Value) {
 		d.list(node, path, k, v)
 	case v.Kind() == reflect.Map:
 		d.named(node, path, k, v)
-	case v.Kind() == reflect.Struct && !isText(v.Type()):
+	case isBlock(v.Type()):
 		d.mapping(node, path, v)
 	case node.Kind != yaml.ScalarNode:
 		d.node(node, path, "wants a single value, not a %s", kindName(node))
-	case (isNumber(v.Type()) && node.ShortTag() == "!!str" && v.Kind() == reflect.Int || v.Kind() == reflect.Bool) && isQuoted(node):
+	case isQuoted(node) && (v.Kind() == reflect.Bool || v.Kind() == reflect.Int && node.Value != "none"):
 		d.node(node, path, "%s is text: write it without quotes", quote(node.Value))
 	default:
 		if err := k.setScalar(v, node.Value); err != nil {
@@ -114,7 +124,7 @@ func (d *decoder) mapping(node *yaml.Node, path string, v reflect.Value) {
 		case k.statuses:
 			d.statuses(node, path, k, v.Field(k.index))
 		case ok && k.phase != "":
-			d.node(node.Content[i], at, "not built yet, as %s is not: remove the key", k.phase)
+			d.node(node.Content[i], at, "not built yet (%s): remove the key", k.phase)
 		case ok:
 			d.value(node.Content[i+1], at, k, v.Field(k.index))
 		case k.required:
@@ -140,17 +150,20 @@ func (d *decoder) list(node *yaml.Node, path string, k *key, v reflect.Value) {
 	seen := make(map[string]bool)
 	for i, item := range node.Content {
 		one := reflect.New(v.Type().Elem()).Elem()
-		if one.Kind() == reflect.Struct && !isText(one.Type()) {
+		if isBlock(one.Type()) {
 			setDefaults(one, reflect.ValueOf(d.config).Elem())
 		}
 		before := len(d.errors)
 		d.value(item, element(path, i), k, one)
 		if item.Kind == yaml.ScalarNode && len(d.errors) == before {
 			text := scalarText(one)
-			if seen[strings.ToLower(text)] {
+			if one.Type() == reflect.TypeFor[FieldName]() {
+				text = strings.ToLower(text)
+			}
+			if seen[text] {
 				d.node(item, element(path, i), "%s is in the list twice", quote(text))
 			}
-			seen[strings.ToLower(text)] = true
+			seen[text] = true
 		}
 		// Also after an error, so that an element's index is its path's.
 		v.Set(reflect.Append(v, one))

@@ -121,7 +121,14 @@ func reportSyntax(data []byte, err error, report *reporter) {
 			return
 		}
 	}
-	report.at(line, 1, "", "not YAML: %s", message)
+	if name, found := strings.CutPrefix(message, "unknown anchor '"); found {
+		name = strings.TrimSuffix(name, "' referenced")
+		if before, _, found := strings.Cut(string(data), "*"+name); found {
+			line = countLines([]byte(before))
+		}
+		message = "*" + name + " refers to nothing"
+	}
+	report.at(line, 1, "", "not YAML near here: %s", message)
 }
 
 // checkTree reports what document refuses anywhere under node.

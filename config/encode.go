@@ -15,19 +15,24 @@ import (
 // YAML writes the whole configuration, defaults included, such that Parse reads
 // the same from it.
 func (c *Config) YAML() ([]byte, error) {
-	out, err := yaml.Marshal(encodeStruct(reflect.ValueOf(c).Elem()))
+	out, err := yaml.Marshal(encodeStruct(reflect.ValueOf(c).Elem(), reflect.Value{}))
 	if err != nil {
 		return nil, fmt.Errorf("config: encoding: %w", err)
 	}
 	return out, nil
 }
 
-func encodeStruct(v reflect.Value) *yaml.Node {
+// encodeStruct is v as a tree. Where base, of v's type, is valid, what equals it
+// is left out.
+func encodeStruct(v, base reflect.Value) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for _, k := range schemas[v.Type()] {
 		f := v.Field(k.index)
 		switch {
 		case k.phase != "" || isAbsent(f):
+		case base.IsValid() && reflect.DeepEqual(f.Interface(), base.Field(k.index).Interface()):
+		case base.IsValid() && isBlock(f.Type()):
+			node.Content = append(node.Content, scalarNode(k.name), encodeStruct(f, base.Field(k.index)))
 		case k.statuses:
 			for _, status := range sortedKeys(f) {
 				name := scalarNode(strconv.FormatInt(status.Int(), 10))
@@ -55,7 +60,7 @@ func isAbsent(f reflect.Value) bool {
 func encodeValue(v reflect.Value) *yaml.Node {
 	switch {
 	case v.Kind() == reflect.Pointer:
-		return encodeStruct(v.Elem())
+		return encodeStruct(v.Elem(), reflect.Value{})
 	case v.Kind() == reflect.Slice:
 		node := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for i := range v.Len() {
@@ -68,8 +73,8 @@ func encodeValue(v reflect.Value) *yaml.Node {
 			node.Content = append(node.Content, scalarNode(name.String()), encodeValue(v.MapIndex(name)))
 		}
 		return node
-	case v.Kind() == reflect.Struct && !isText(v.Type()):
-		return encodeStruct(v)
+	case isBlock(v.Type()):
+		return encodeStruct(v, reflect.Value{})
 	case v.Kind() == reflect.Bool, v.Type() == reflect.TypeFor[int]():
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: scalarText(v)}
 	}
@@ -79,7 +84,7 @@ func encodeValue(v reflect.Value) *yaml.Node {
 // scalarNode is text in quotes where it would be read as something else.
 func scalarNode(text string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Value: text}
-	plain := text != "" && isAlphanumeric(text[0]) && text[len(text)-1] != ':'
+	plain := text != "" && (isAlphanumeric(text[0]) || text[0] == '/') && text[len(text)-1] != ':'
 	for i := range len(text) {
 		c := text[i]
 		plain = plain && (isAlphanumeric(c) || c == '.' || c == '/' || c == ':' || c == '_' || c == '-' || c == '*')

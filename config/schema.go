@@ -124,6 +124,9 @@ func isText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
+// isBlock reports whether values of t are written as a block of keys.
+func isBlock(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isText(t) }
+
 // isNumber reports whether values of t are a duration, size or count.
 func isNumber(t reflect.Type) bool { return t.Kind() == reflect.Int64 || t.Kind() == reflect.Int }
 
@@ -203,7 +206,7 @@ func setDefaults(v, root reflect.Value) {
 		case k.phase != "":
 		case k.inherit != "":
 			f.Set(lookUp(root, k.inherit))
-		case k.preset == "" && f.Kind() == reflect.Struct && !isText(f.Type()):
+		case k.preset == "" && isBlock(f.Type()):
 			setDefaults(f, root)
 		case k.preset == "":
 		case f.Kind() == reflect.Slice:

@@ -86,7 +86,7 @@ var notInKey = []string{
 
 func checkKeyField(s string) error {
 	if slices.ContainsFunc(notInKey, func(f string) bool { return strings.EqualFold(f, s) }) {
-		return fmt.Errorf("%s cannot be part of a key: it says nothing about what is asked for", s)
+		return fmt.Errorf("%s cannot be added to a key: it is in it already, or is about one connection, range or copy", s)
 	}
 	return nil
 }

@@ -72,7 +72,10 @@ func editDistance(a, b string) int {
 func unknownKey(name string, t reflect.Type) string {
 	var names []string
 	for _, k := range schemas[t] {
-		if k.name != "" {
+		switch {
+		case k.statuses:
+			names = append(names, "status codes from 200 to 599")
+		case k.phase == "":
 			names = append(names, k.name)
 		}
 	}

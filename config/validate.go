@@ -92,7 +92,7 @@ func (d *decoder) checkAddresses() {
 			if !sameAddress(earlier.address, later.address) {
 				continue
 			}
-			d.wrong(later.path, "%s is taken by %s on line %d (%s)", later.address, earlier.path, d.line(earlier.path), earlier.address)
+			d.wrong(later.path, "%s is taken by %s%s (%s)", later.address, earlier.path, d.onLine(earlier.path), earlier.address)
 			break
 		}
 	}
@@ -187,7 +187,7 @@ func (d *decoder) checkOrigin(o *Origin, path string) {
 		}
 		seen[e.URL] = i
 	}
-	if node := d.nodes[path+".tls"]; node != nil && !secure && len(o.Endpoints) > 0 {
+	if o.TLS != (OriginTLS{}) && !secure && len(o.Endpoints) > 0 {
 		d.wrong(path+".tls", "no endpoint of this origin is https")
 	}
 	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
@@ -215,29 +215,26 @@ func checkCA(file string) error {
 	return nil
 }
 
+// maxListedOrigins is how many origins an error about an unknown one names.
+const maxListedOrigins = 10
+
 // checkRoute reports what does not fit together within a route, and between it
 // and what it refers to.
 func (d *decoder) checkRoute(i int) {
 	c := d.config
 	r, path := &c.Routes[i], element("routes", i)
-	if d.nodes[path+".origin"] != nil && c.Origins[r.Origin] == nil && d.nodes[child("origins", r.Origin)] == nil {
+	at := path + ".origin"
+	if d.nodes[at] != nil && !d.failed[at] && len(c.Origins) > 0 && d.nodes[child("origins", r.Origin)] == nil {
 		names := slices.Sorted(maps.Keys(c.Origins))
 		hint := didYouMean(r.Origin, names)
-		if hint == "" && len(names) > 0 && len(names) <= 10 {
+		if hint == "" && len(names) <= maxListedOrigins {
 			hint = ": there is " + strings.Join(names, ", ")
 		}
-		d.wrong(path+".origin", "there is no origin %s%s", quote(r.Origin), hint)
+		d.wrong(at, "there is no origin %s%s", quote(r.Origin), hint)
 	}
-	if node := d.nodes[path+".match"]; node != nil {
-		for j := range i {
-			if earlier := element("routes", j) + ".match"; d.nodes[earlier] != nil && covers(c.Routes[j].Match, r.Match) {
-				d.wrong(path+".match", "never reached: routes[%d] on line %d takes every such request", j, d.line(earlier))
-				break
-			}
-		}
-	}
+	d.checkReached(i)
 	query := r.Cache.Key.Query
-	at := path + ".cache.key.query"
+	at = path + ".cache.key.query"
 	if query.Allow != nil && query.Drop != nil {
 		d.wrong(at, "allow and drop exclude each other: what is not allowed is dropped")
 	}
@@ -245,6 +242,25 @@ func (d *decoder) checkRoute(i int) {
 		d.wrong(at+".allow", `the list is empty: to drop the whole query, write drop: ["*"]`)
 	}
 	d.checkFreshness(&r.Cache, path+".cache")
+}
+
+// checkReached reports a route behind one that takes all its requests.
+func (d *decoder) checkReached(i int) {
+	at := element("routes", i) + ".match"
+	if d.nodes[at] == nil || d.failed[at] {
+		return
+	}
+	for j := range i {
+		if !covers(d.config.Routes[j].Match, d.config.Routes[i].Match) {
+			continue
+		}
+		earlier := element("routes", j) + ".match"
+		if d.nodes[earlier] == nil || d.failed[earlier] {
+			continue
+		}
+		d.wrong(at, "never reached: routes[%d]%s takes every such request", j, d.onLine(earlier))
+		return
+	}
 }
 
 // checkFreshness reports durations of a route that contradict one another.

@@ -15,14 +15,14 @@ import (
 // Size is a number of bytes, or None.
 type Size int64
 
-// The units of Size, largest first within each family, so that String finds the
-// largest that divides.
+// sizeUnits are the units of Size, the largest first: String takes the first
+// that divides.
 var sizeUnits = []struct {
 	name  string
 	bytes int64
 }{
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
+	{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20},
+	{"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
 }
 
 // ParseSize reads a size: a whole number directly followed by one of B, KiB,
@@ -81,8 +81,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	rest := s
 	var days time.Duration
 	if number, after, found := strings.Cut(s, "d"); found {
-		n, err := strconv.ParseUint(number, 10, 32)
-		if err != nil {
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return 0, bad
 		}
 		if n > uint64(math.MaxInt64/day) {
@@ -411,7 +411,7 @@ func (n *NamePattern) UnmarshalText(text []byte) error {
 	s := string(text)
 	name, prefix := strings.CutSuffix(s, "*")
 	if name == "" && !prefix {
-		return errors.New("is empty")
+		return errors.New("the name is empty")
 	}
 	for i := range len(name) {
 		if name[i] <= ' ' || name[i] >= 0x7f || strings.IndexByte("*&=;#,\"\\", name[i]) >= 0 {
