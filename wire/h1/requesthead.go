@@ -103,7 +103,7 @@ func (p *requestParser) parseRequestLine(b []byte, req *message.Request) (n int,
 	if i == len(b) {
 		return 0, nil, faultIncomplete
 	}
-	if b[i] != ' ' {
+	if b[i] != ' ' || i == start {
 		return 0, nil, lineFault(b[i:], faultTarget)
 	}
 	target := b[start:i:i]
