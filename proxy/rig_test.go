@@ -23,7 +23,7 @@ import (
 // rig is a proxy with a scripted origin, all in memory: in a synctest bubble
 // its time is virtual.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	proxy  *Proxy
 	store  storage.Store
 	pool   *pool.Pool
@@ -38,7 +38,7 @@ type rig struct {
 type rigOption func(*rig, *Options)
 
 // newRig starts a proxy whose origin answers as handler says.
-func newRig(t *testing.T, handler originHandler, opts ...rigOption) *rig {
+func newRig(t testing.TB, handler originHandler, opts ...rigOption) *rig {
 	t.Helper()
 	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}}
 	r.origin = &scriptedOrigin{handler: handler, listener: r.back}
@@ -206,7 +206,7 @@ func (o *scriptedOrigin) close() {
 
 // client is a connection to the proxy.
 type client struct {
-	t  *testing.T
+	t  testing.TB
 	nc net.Conn
 	br *bufio.Reader
 }
@@ -264,7 +264,7 @@ func (r *rig) get(head string) answer {
 }
 
 // expect checks status, Cache-Status (a substring) and body.
-func (a answer) expect(t *testing.T, status int, cacheStatus, body string) {
+func (a answer) expect(t testing.TB, status int, cacheStatus, body string) {
 	t.Helper()
 	if a.StatusCode != status || a.body != body || !strings.Contains(a.Header.Get("Cache-Status"), cacheStatus) {
 		t.Errorf("got %d %q, Cache-Status %q; want %d %q, Cache-Status with %q (body error %v)",
