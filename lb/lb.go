@@ -6,16 +6,16 @@
 // as often as its weight says and spread as evenly as that allows. Choosing is
 // then one atomic addition and one look into a table, without a lock.
 //
-// An endpoint that could not be connected to is left out of the schedule for a
-// cool-down, while others live; the schedule is rebuilt when that begins and
-// when it ends. Where none lives, all are in it: a doubtful endpoint is better
-// than none.
+// An endpoint that failed is left out of the schedule for a cool-down, while
+// others live; the schedule is rebuilt when that begins and when it ends. Where
+// none lives, all are in it: a doubtful endpoint is better than none.
 //
 // An exchange that tries again says what it has tried and gets another.
+//
+// Endpoints are known by their index: what they are is the caller's business.
 package lb
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -26,11 +26,10 @@ import (
 // Bounds and defaults.
 const (
 	// MaxEndpoints is how many endpoints one origin can have.
-	MaxEndpoints = 1024
+	MaxEndpoints = 256
 	// MaxWeight is the greatest weight of one of them.
-	MaxWeight = 256
-	// DefaultCooldown is how long an endpoint that could not be connected to
-	// is left out.
+	MaxWeight = 1000
+	// DefaultCooldown is how long an endpoint that failed is left out.
 	DefaultCooldown = 5 * time.Second
 )
 
@@ -42,182 +41,192 @@ const (
 	// RoundRobin takes the endpoints in turn, each as often as its weight
 	// says, never in bursts (nginx calls it smooth weighted round robin).
 	RoundRobin Policy = "round_robin"
+	// Weighted is another name for RoundRobin, which always heeds weights.
+	Weighted Policy = "weighted"
 	// Random takes any, with a probability proportional to its weight. Many
 	// nodes that start together do not march in step.
 	Random Policy = "random"
 )
 
-// Policies lists every policy that New knows.
-func Policies() []Policy { return []Policy{RoundRobin, Random} }
-
-// Outcome is what became of an attempt.
-type Outcome uint8
-
-// The outcomes.
-const (
-	// Succeeded: a response came, whatever its status.
-	Succeeded Outcome = iota
-	// ConnectFailed: there was no connection to be had: refused, timed out,
-	// TLS failed. The endpoint rests for the cool-down. Not for failures that
-	// are not the endpoint's: our own limits, a client that left.
-	ConnectFailed
-	// ExchangeFailed: connected, but no whole response came. Counted only.
-	ExchangeFailed
-)
-
-// Balancer chooses among the endpoints of one origin. Safe for concurrent use.
-type Balancer interface {
-	// Pick returns the endpoint to try next, none of those in tried (nil: none
-	// was). key says which requests belong together, for policies that send
-	// them to one place; the others ignore it. ErrAllTried when none is left.
-	Pick(key uint64, tried *Tried) (*Endpoint, error)
-	// Report says what became of an attempt on an endpoint that Pick returned.
-	Report(e *Endpoint, o Outcome)
-	// Endpoints returns all endpoints, in the order of the configuration. The
-	// slice is the Balancer's own: read only.
-	Endpoints() []*Endpoint
-}
-
-// ErrAllTried is Pick's error when every endpoint was tried.
-var ErrAllTried = errors.New("lb: every endpoint was tried")
+// Policies returns every policy that New knows.
+func Policies() []Policy { return []Policy{RoundRobin, Weighted, Random} }
 
 // Options are what New can be told. The zero Options are the defaults.
 type Options struct {
-	// Cooldown is how long an endpoint rests after ConnectFailed. Negative:
-	// not at all.
+	// Cooldown is how long an endpoint rests after a failure. Negative: not
+	// at all.
 	Cooldown time.Duration
 }
 
-// New returns a Balancer over endpoints, which it copies.
-func New(policy Policy, endpoints []*Endpoint, o Options) (Balancer, error) {
-	if len(endpoints) == 0 || len(endpoints) > MaxEndpoints {
-		return nil, fmt.Errorf("lb: %d endpoints, want 1 to %d", len(endpoints), MaxEndpoints)
+// Balancer chooses among the endpoints of one origin. Safe for concurrent use;
+// make it with New.
+type Balancer struct {
+	cooldown time.Duration
+	random   bool
+	turns    atomic.Uint64
+	all      []endpoint
+
+	schedule atomic.Pointer[schedule]
+	mu       sync.Mutex // one rebuilding at a time; endpoint.restUntil
+}
+
+// endpoint is what the balancer knows of one.
+type endpoint struct {
+	weight         int
+	restUntil      time.Time // under the Balancer's mu
+	picked, failed atomic.Uint64
+}
+
+// New returns a Balancer over as many endpoints as there are weights. A weight
+// of zero counts as 1.
+func New(policy Policy, weights []int, o Options) (*Balancer, error) {
+	if len(weights) == 0 || len(weights) > MaxEndpoints {
+		return nil, fmt.Errorf("lb: %d endpoints, want 1 to %d", len(weights), MaxEndpoints)
 	}
-	r := &rotation{cooldown: o.Cooldown}
-	if r.cooldown == 0 {
-		r.cooldown = DefaultCooldown
+	b := &Balancer{cooldown: o.Cooldown, all: make([]endpoint, len(weights))}
+	if b.cooldown == 0 {
+		b.cooldown = DefaultCooldown
 	}
 	switch policy {
-	case RoundRobin:
-		r.turn = func() uint64 { return r.turns.Add(1) - 1 }
+	case RoundRobin, Weighted:
 	case Random:
-		r.turn = rand.Uint64
+		b.random = true
 	default:
 		return nil, fmt.Errorf("lb: no policy %q", policy)
 	}
-	for _, given := range endpoints {
-		e := given.config()
-		if e.Weight == 0 {
-			e.Weight = 1
+	for i, w := range weights {
+		if w < 0 || w > MaxWeight {
+			return nil, fmt.Errorf("lb: endpoint %d has weight %d, want 1 to %d", i, w, MaxWeight)
 		}
-		if e.Weight < 0 || e.Weight > MaxWeight {
-			return nil, fmt.Errorf("lb: endpoint %s: weight %d, want 1 to %d", e.ID, e.Weight, MaxWeight)
-		}
-		r.all = append(r.all, e)
+		b.all[i].weight = max(w, 1)
 	}
-	r.rebuild(time.Now())
-	return r, nil
+	b.rebuild(time.Now())
+	return b, nil
 }
 
-// rotation is the Balancer of every policy that needs nothing but a schedule
-// and a number to look into it with.
-type rotation struct {
-	all      []*Endpoint
-	cooldown time.Duration
-	turn     func() uint64
-	turns    atomic.Uint64
-
-	now atomic.Pointer[schedule]
-	mu  sync.Mutex // one rebuild at a time
-}
-
-// Endpoints returns all endpoints.
-func (r *rotation) Endpoints() []*Endpoint { return r.all }
-
-// Pick chooses from the schedule.
-func (r *rotation) Pick(_ uint64, tried *Tried) (*Endpoint, error) {
-	s := r.now.Load()
+// Pick returns the index of the endpoint to try next, one for which tried is
+// false (nil: none was tried), or false where none is left. It does not
+// allocate and takes no lock.
+func (b *Balancer) Pick(tried func(int) bool) (int, bool) {
+	s := b.schedule.Load()
 	if !s.until.IsZero() {
-		s = r.refresh(s)
+		s = b.refresh(s)
 	}
-	turn := r.turn()
-	e := s.order[turn%uint64(len(s.order))]
-	if tried.Has(e) {
-		if e = r.another(s, turn, tried); e == nil {
-			return nil, ErrAllTried
+	var turn uint64
+	if b.random {
+		turn = rand.Uint64()
+	} else {
+		turn = b.turns.Add(1) - 1
+	}
+	at := int(turn % uint64(len(s.order)))
+	i := int(s.order[at])
+	if tried != nil && tried(i) {
+		if i = b.another(s, at, tried); i < 0 {
+			return 0, false
 		}
 	}
-	e.picked.Add(1)
-	return e, nil
+	b.all[i].picked.Add(1)
+	return i, true
+}
+
+// another is Pick's second choice: the next in the schedule that was not tried,
+// and where all in it were, one that rests. -1 for none.
+func (b *Balancer) another(s *schedule, at int, tried func(int) bool) int {
+	for range s.order {
+		if at++; at == len(s.order) {
+			at = 0
+		}
+		if i := int(s.order[at]); !tried(i) {
+			return i
+		}
+	}
+	for i := range b.all {
+		if !tried(i) {
+			return i
+		}
+	}
+	return -1
 }
 
 // refresh rebuilds the schedule where a cool-down has ended. Whoever finds the
 // rebuilding under way goes on with the old one.
-func (r *rotation) refresh(s *schedule) *schedule {
+func (b *Balancer) refresh(s *schedule) *schedule {
 	now := time.Now()
-	if now.Before(s.until) || !r.mu.TryLock() {
+	if now.Before(s.until) || !b.mu.TryLock() {
 		return s
 	}
-	defer r.mu.Unlock()
-	r.rebuild(now)
-	return r.now.Load()
+	defer b.mu.Unlock()
+	b.rebuild(now)
+	return b.schedule.Load()
 }
 
-// another is Pick's second choice: the next in the schedule that was not tried,
-// and where all in it were, one that is resting.
-func (r *rotation) another(s *schedule, turn uint64, tried *Tried) *Endpoint {
-	n := uint64(len(s.order))
-	for i := range n {
-		if e := s.order[(turn%n+i)%n]; !tried.Has(e) {
-			return e
-		}
-	}
-	n = uint64(len(r.all))
-	for i := range n {
-		if e := r.all[(turn%n+i)%n]; !tried.Has(e) {
-			return e
-		}
-	}
-	return nil
-}
-
-// Report counts, and sends an endpoint to rest that could not be reached.
-func (r *rotation) Report(e *Endpoint, o Outcome) {
-	if o == Succeeded {
+// Report says what became of an attempt on an endpoint that Pick returned. One
+// that is not ok sends it to rest, so it must be the endpoint's own fault: it
+// could not be connected to, say, and not that we are at our own limits or a
+// client has left. An ok ends no rest: it may come from a connection that was
+// made before.
+func (b *Balancer) Report(i int, ok bool) {
+	if ok {
 		return
 	}
-	e.failed.Add(1)
-	if o != ConnectFailed || r.cooldown < 0 {
+	b.all[i].failed.Add(1)
+	if b.cooldown < 0 {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := time.Now()
-	e.restUntil = now.Add(r.cooldown)
-	r.rebuild(now)
+	b.all[i].restUntil = now.Add(b.cooldown)
+	b.rebuild(now)
 }
 
 // rebuild makes the schedule of those who live. Called with mu held, or before
-// anyone else has r.
-func (r *rotation) rebuild(now time.Time) {
-	var live []*Endpoint
+// anyone else has b.
+func (b *Balancer) rebuild(now time.Time) {
+	var live []int
 	var until time.Time
-	for _, e := range r.all {
-		if !e.restUntil.After(now) {
-			live = append(live, e)
-		} else if until.IsZero() || e.restUntil.Before(until) {
-			until = e.restUntil
+	for i := range b.all {
+		switch rest := b.all[i].restUntil; {
+		case !rest.After(now):
+			live = append(live, i)
+		case until.IsZero() || rest.Before(until):
+			until = rest
 		}
 	}
-	for _, e := range r.all {
-		e.resting.Store(e.restUntil.After(now))
-	}
 	if len(live) == 0 {
-		live = r.all
+		for i := range b.all {
+			live = append(live, i)
+		}
 	}
-	if s := r.now.Load(); s != nil && s.of(live) {
-		r.now.Store(&schedule{order: s.order, live: s.live, until: until})
-		return
+	order := b.unchanged(live)
+	if order == nil {
+		weights := make([]int, len(live))
+		for k, i := range live {
+			weights[k] = b.all[i].weight
+		}
+		for _, k := range interleave(weights) {
+			order = append(order, uint16(live[k]))
+		}
 	}
-	r.now.Store(&schedule{order: interleave(live), live: live, until: until})
+	b.schedule.Store(&schedule{order: order, live: live, until: until})
+}
+
+// Status is what a Balancer knows of one endpoint.
+type Status struct {
+	Weight         int
+	Picked, Failed uint64 // since the start
+	Resting        bool   // left out because it failed
+}
+
+// Status returns what is known of each endpoint.
+func (b *Balancer) Status() []Status {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]Status, len(b.all))
+	for i := range b.all {
+		e := &b.all[i]
+		list[i] = Status{Weight: e.weight, Picked: e.picked.Load(), Failed: e.failed.Load(), Resting: e.restUntil.After(now)}
+	}
+	return list
 }

@@ -7,44 +7,69 @@ import (
 
 // schedule is the order in which endpoints come. Never changed once made.
 type schedule struct {
-	order []*Endpoint // never empty
-	live  []*Endpoint // who is in it
-	until time.Time   // when someone's rest ends; zero: nobody rests
+	order []uint16  // indexes of endpoints; never empty
+	live  []int     // who is in it, ascending
+	until time.Time // when the first rest ends; zero: nobody rests
 }
 
-// of reports whether s is the schedule of live.
-func (s *schedule) of(live []*Endpoint) bool { return slices.Equal(s.live, live) }
+// unchanged returns the order of the present schedule if it is that of live,
+// else nil.
+func (b *Balancer) unchanged(live []int) []uint16 {
+	if s := b.schedule.Load(); s != nil && slices.Equal(s.live, live) {
+		return s.order
+	}
+	return nil
+}
 
-// interleave returns a round in which every endpoint comes weight times, divided
+// maxRound is how long one round may be. Up to that the shares are the weights'
+// exactly; beyond, as near as a round of that length comes, and never zero.
+const maxRound = 1 << 14
+
+// interleave returns a round in which every index comes weight times, divided
 // by the weights' greatest common divisor, as evenly spread as can be: nginx's
-// smooth weighted round robin, run once through. Each step every endpoint gains
-// its weight; the one with the most is next, and pays the sum of all weights.
-func interleave(endpoints []*Endpoint) []*Endpoint {
-	divisor := 0
-	for _, e := range endpoints {
-		divisor = gcd(divisor, e.Weight)
+// smooth weighted round robin, run once through. Each step everyone gains their
+// weight; the one with the most is next, and pays the sum of all weights.
+func interleave(weights []int) []int {
+	share, total := shares(weights)
+	credit := make([]int, len(share))
+	round := make([]int, total)
+	if total == len(share) { // all the same
+		for i := range round {
+			round[i] = i
+		}
+		return round
 	}
-	total := 0
-	credit := make([]int, len(endpoints))
-	for _, e := range endpoints {
-		total += e.Weight / divisor
-	}
-	order := make([]*Endpoint, 0, total)
-	if total == len(endpoints) { // all the same
-		return append(order, endpoints...)
-	}
-	for range total {
+	for step := range round {
 		best := 0
-		for i, e := range endpoints {
-			credit[i] += e.Weight / divisor
+		for i, s := range share {
+			credit[i] += s
 			if credit[i] > credit[best] {
 				best = i
 			}
 		}
 		credit[best] -= total
-		order = append(order, endpoints[best])
+		round[step] = best
 	}
-	return order
+	return round
+}
+
+// shares returns the weights in lowest terms, and their sum.
+func shares(weights []int) (share []int, total int) {
+	divisor, sum := 0, 0
+	for _, w := range weights {
+		divisor = gcd(divisor, w)
+		sum += w
+	}
+	share = make([]int, len(weights))
+	for i, w := range weights {
+		if sum/divisor <= maxRound {
+			share[i] = w / divisor
+		} else {
+			share[i] = max(1, w*maxRound/sum)
+		}
+		total += share[i]
+	}
+	return share, total
 }
 
 func gcd(a, b int) int {

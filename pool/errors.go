@@ -41,9 +41,9 @@ const (
 	KindTLSCertificate
 	// KindTLSAlert: the origin sent an alert; AlertOf says which.
 	KindTLSAlert
-	// KindLimit: all connections the target may have are busy, and the line
+	// KindExhausted: all connections the target may have are busy, and the line
 	// is full or the wait in it was too long.
-	KindLimit
+	KindExhausted
 	// KindLocal: this machine can not connect: out of descriptors, or ports.
 	KindLocal
 	// KindTarget: the Target makes no sense.
@@ -70,7 +70,7 @@ var kindNames = [numKinds]struct{ name, proxyStatus string }{
 	KindTLSProtocol:    {"tls-protocol", "tls_protocol_error"},
 	KindTLSCertificate: {"tls-certificate", "tls_certificate_error"},
 	KindTLSAlert:       {"tls-alert", "tls_alert_received"},
-	KindLimit:          {"limit", "connection_limit_reached"},
+	KindExhausted:      {"exhausted", "connection_limit_reached"},
 	KindLocal:          {"local", "proxy_internal_error"},
 	KindTarget:         {"target", "proxy_configuration_error"},
 	KindClosed:         {"closed", "proxy_internal_error"},
@@ -107,6 +107,7 @@ type Error struct {
 	Err    error
 }
 
+// Error says what, where, and why.
 func (e *Error) Error() string {
 	return fmt.Sprintf("pool: %s to %s: %s: %v", e.Op, e.Target, e.Kind, e.Err)
 }
@@ -159,7 +160,7 @@ func KindOf(err error) Kind {
 
 // kindOfContext is why a context that is done is done.
 func kindOfContext(ctx context.Context) Kind {
-	if ctx.Err() == context.DeadlineExceeded {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return KindConnectTimeout
 	}
 	return KindCanceled

@@ -112,7 +112,7 @@ func (g *group) take(now time.Time, fresh bool) (*Conn, *waiter, error) {
 	}
 	if g.line.len >= o.MaxWaiters || o.WaitTimeout < 0 {
 		g.pool.count.refused.Add(1)
-		return nil, nil, g.fail(KindLimit, "get", errLine)
+		return nil, nil, g.fail(KindExhausted, "get", errLine)
 	}
 	w := &waiter{fresh: fresh, wake: make(chan struct{})}
 	g.line.push(w)
@@ -138,7 +138,7 @@ func (g *group) wait(ctx context.Context, w *waiter, deadline time.Time) (*Conn,
 		err = g.fail(kindOfContext(ctx), "wait for a connection", context.Cause(ctx))
 	case <-timer.C:
 		g.pool.count.waitedTooLong.Add(1)
-		err = g.fail(KindLimit, "wait for a connection", errWaited)
+		err = g.fail(KindExhausted, "wait for a connection", errWaited)
 	}
 	g.mu.Lock()
 	if w.queued {
@@ -170,7 +170,7 @@ func (g *group) usable(c *Conn, now time.Time) bool {
 		return true
 	case spoke:
 		g.pool.count.spoke.Add(1)
-	default:
+	case closed:
 		g.pool.count.closedByPeer.Add(1)
 	}
 	c.abandon()

@@ -23,6 +23,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"sync"
@@ -149,7 +150,7 @@ func (p *Pool) get(ctx context.Context, t *Target, fresh bool) (*Conn, error) {
 			return nil, err
 		}
 		c, err := g.get(ctx, fresh)
-		if err == errRetired {
+		if errors.Is(err, errRetired) {
 			continue // forgotten between the two lines above; made anew
 		}
 		return c, err

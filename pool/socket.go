@@ -45,7 +45,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 	n, err := s.recv(p, 0)
 	switch {
-	case err == syscall.EAGAIN:
+	case errors.Is(err, syscall.EAGAIN):
 		return 0, nothingThere{}
 	case err != nil:
 		return 0, err
@@ -70,7 +70,7 @@ func (s *socket) peek() silence {
 	switch {
 	case n > 0:
 		return spoke
-	case err == syscall.EAGAIN || isNothingThere(err):
+	case errors.Is(err, syscall.EAGAIN) || isNothingThere(err):
 		return silent
 	default:
 		return closed
@@ -83,7 +83,7 @@ func (s *socket) recv(p []byte, flags int) (n int, err error) {
 	cerr := s.raw.Control(func(fd uintptr) {
 		for {
 			n, _, err = syscall.Recvfrom(int(fd), p, flags|syscall.MSG_DONTWAIT)
-			if err != syscall.EINTR {
+			if !errors.Is(err, syscall.EINTR) {
 				return
 			}
 		}
