@@ -13,9 +13,9 @@ var (
 	// wider than RFC 3986, whose excluded characters (such as "|") are seen in
 	// ordinary traffic and delimit nothing.
 	isTarget [256]bool
-	// isHost: what we accept in a host name: RFC 3986's unreserved. Its
-	// pct-encoded and sub-delims, which no DNS name has, are read differently
-	// by different parsers.
+	// isHost: what we accept in a host name: RFC 3986's reg-name without
+	// pct-encoded, which some decode and some do not, and without ",", which
+	// makes a list of it to some.
 	isHost [256]bool
 	// hexValue: the value of a hexadecimal digit, 0xff for any other octet.
 	hexValue [256]uint8
@@ -38,7 +38,7 @@ func init() {
 	for _, c := range "!#$%&'*+-.^_`|~" {
 		isToken[c] = true
 	}
-	for _, c := range "-._~" {
+	for _, c := range "-._~!$&'()*+;=" {
 		isHost[c] = true
 	}
 	for c := 0x21; c <= 0x7e; c++ {
