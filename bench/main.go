@@ -68,7 +68,7 @@ type lab struct {
 	options
 	launch *launcher
 	dir    string // temporary; removed at the end
-	edge   string // path of the edge binary; empty if it could not be built
+	binary string // path of the edge binary; empty if edge is not measured
 	missed int    // targets not reached
 }
 

@@ -248,9 +248,9 @@ func tempDir() (string, error) {
 
 // buildEdge makes the binary to measure, as `make build` would, on any core.
 func (l *lab) buildEdge(ctx context.Context) error {
-	if l.options.edge != "" {
-		abs, err := filepath.Abs(l.options.edge)
-		l.edge = abs
+	if l.edge != "" {
+		abs, err := filepath.Abs(l.edge)
+		l.binary = abs
 		return errors.Join(err, fileExists(abs))
 	}
 	out := filepath.Join(l.dir, "edge")
@@ -264,7 +264,7 @@ func (l *lab) buildEdge(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("building edge: %w\n%s", err, &output)
 	}
-	l.edge = out
+	l.binary = out
 	return nil
 }
 

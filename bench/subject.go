@@ -35,7 +35,7 @@ func (l *lab) startEdge(ctx context.Context, o *origin) (*subject, error) {
 	if err := os.WriteFile(file, edgeConfig(addr, admin, o.addr), 0o644); err != nil {
 		return nil, err
 	}
-	p, err := l.spawn(ctx, "edge", addr, nil, l.edge, "run", "-c", file)
+	p, err := l.spawn(ctx, "edge", addr, nil, l.binary, "run", "-c", file)
 	if err != nil {
 		return nil, err
 	}
