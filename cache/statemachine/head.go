@@ -67,12 +67,6 @@ func freshenedHead(old *message.Stored, req *message.Request, resp *message.Resp
 		merged.AddKnown(message.FieldAge, age)
 	}
 	deriveTerms(s, &merged, &d, p)
-	if s.Nominated != nil || merged.Has(message.FieldVary) {
-		// What Vary nominates now was not kept for old: it can match no more.
-		if !sameNominated(s.Nominated, &merged) {
-			s.Terms.Flags |= message.TermVaryAny
-		}
-	}
 	return s
 }
 

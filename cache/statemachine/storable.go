@@ -142,14 +142,14 @@ func unlikelyToServe(req *message.Request, resp *message.Response, d *responseDi
 	if d.noCache && !validator {
 		return ReasonNoCache // never to be reused without the validation that it has nothing for
 	}
-	// The time of receipt stands in for a missing Date only to tell a lifetime
-	// of zero from others; an Expires without a Date never is one here.
-	date, hasDate := dateValue(f)
+	// Without a Date the lifetime that Expires gives is not known here, only
+	// that there is one.
+	date, _ := dateValue(f)
 	lifetime, explicit := explicitLifetime(f, d, date)
 	if explicit {
 		// "an Expires header field; a max-age response directive; if the cache
 		// is shared: an s-maxage response directive".
-		if lifetime == 0 && (hasDate || d.sMaxAge == 0 || d.maxAge == 0) && !validator && !servesStale(status, d, p) {
+		if lifetime == 0 && !validator && !servesStale(status, d, p) {
 			return ReasonNoFreshness
 		}
 		return ReasonNone
@@ -213,8 +213,8 @@ func ordinaryRequest(req *message.Request) bool {
 		return false
 	}
 	for _, id := range [...]message.FieldID{message.FieldCookie, message.FieldAuthorization, message.FieldRange,
-		message.FieldExpect, message.FieldUpgrade, message.FieldTE, message.FieldXHTTPMethodOverride,
-		message.FieldXOriginalURL, message.FieldXRewriteURL, message.FieldIfMatch, message.FieldIfUnmodifiedSince} {
+		message.FieldExpect, message.FieldUpgrade, message.FieldXHTTPMethodOverride, message.FieldXOriginalURL,
+		message.FieldXRewriteURL, message.FieldIfMatch, message.FieldIfUnmodifiedSince} {
 		if f.Has(id) {
 			return false
 		}

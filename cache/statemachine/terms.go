@@ -53,7 +53,9 @@ func deriveTerms(s *message.Stored, f *message.Fields, d *responseDirectives, p 
 	if len(s.Nominated) > 0 {
 		t.Flags |= message.TermHasVary
 	}
-	if varyAny(f) {
+	// Where an update brought a Vary that nominates what was not kept, nothing
+	// can be matched any more.
+	if !sameNominated(s.Nominated, f) {
 		t.Flags |= message.TermVaryAny
 	}
 	t.Flags |= directiveFlags(s.Status, d, p)

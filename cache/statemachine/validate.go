@@ -35,16 +35,12 @@ func matchesNotModified(s *message.Stored, resp *message.Response) bool {
 	// of those strong validators identifies a selected representation for
 	// update. ... If none of the initial set contains at least one of the same
 	// strong validators, then the cache MUST NOT use the new response to
-	// update any stored responses." An entity tag outranks a date where both
-	// sides have one.
-	if isStrongETag(etag) && len(s.Terms.ETag) > 0 {
+	// update any stored responses." An entity tag outranks a date.
+	if isStrongETag(etag) {
 		return bytes.Equal(etag, s.Terms.ETag)
 	}
-	if hasModified && hasDate && isStrongDate(modified, date) && etag == nil {
+	if etag == nil && hasModified && hasDate && isStrongDate(modified, date) {
 		return s.Terms.LastModified == modified
-	}
-	if isStrongETag(etag) {
-		return false
 	}
 	// "If the new response contains no strong validators but does contain one
 	// or more weak validators, and those validators correspond to one of the
@@ -80,7 +76,8 @@ func matchesHead(s *message.Stored, resp *message.Response) bool {
 			return false
 		}
 	}
-	return resp.Length == message.LengthUnknown || !f.Has(message.FieldContentLength) || resp.Length == s.Length
+	// Content-Length is the codec's: Length, without which there was none.
+	return resp.Length == message.LengthUnknown || resp.Length == s.Length
 }
 
 // fieldETag returns ETag where there is exactly one and it is valid, else nil.

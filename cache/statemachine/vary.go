@@ -89,23 +89,21 @@ func appendNominated(dst []byte, req *message.Request, name []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// sameNominated reports whether the names that the Vary of f nominates are the
-// ones a block was made for, in any order.
+// sameNominated reports whether a block has a line for every name that the Vary
+// of f nominates. "*" nominates what no block has.
 func sameNominated(block []byte, f *message.Fields) bool {
 	if varyAny(f) {
 		return false
 	}
-	n := 0
 	for i := f.Next(message.FieldVary, 0); i >= 0; i = f.Next(message.FieldVary, i+1) {
 		l := list{rest: f.All()[i].Value}
 		for name, ok := l.next(); ok; name, ok = l.next() {
 			if !isNominated(block, name) {
 				return false
 			}
-			n++
 		}
 	}
-	return n > 0 || len(block) == 0
+	return true
 }
 
 // variantOf returns the block that req has under the names s was stored under.
@@ -166,24 +164,20 @@ func matchesNominated(f *message.Fields, name, want []byte, present bool) bool {
 // (e.g., reordering field values when order is not significant;
 // case-normalization, where values are defined to be case-insensitive)".
 func appendNormalised(dst []byte, f *message.Fields, name []byte, i int) []byte {
-	start := len(dst)
 	switch f.All()[i].ID {
 	case message.FieldAcceptEncoding, message.FieldAcceptLanguage:
 		var p preferences
 		if p.read(f, name, i) {
 			return p.append(dst)
 		}
-		dst = appendList(dst, f, name, i)
 	case message.FieldCookie:
 		// RFC 9113 section 8.2.3: crumbs are joined by "; ".
-		dst = appendJoined(dst, f, name, i, "; ")
+		return appendJoined(dst, f, name, i, "; ")
 	case message.FieldAuthorization, message.FieldHost, message.FieldOrigin, message.FieldReferer, message.FieldUserAgent:
 		// No lists: a space after a comma is part of the value.
-		dst = appendJoined(dst, f, name, i, ", ")
-	default:
-		dst = appendList(dst, f, name, i)
+		return appendJoined(dst, f, name, i, ", ")
 	}
-	return dst[:start+len(trimOWS(dst[start:]))]
+	return appendList(dst, f, name, i)
 }
 
 func appendJoined(dst []byte, f *message.Fields, name []byte, i int, separator string) []byte {
