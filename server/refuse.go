@@ -1,0 +1,49 @@
+package server
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// tooMany is what a client over the limit is told. It is the same for all: a
+// refusal must cost less than what it refuses.
+var tooMany = []byte("HTTP/1.1 503 Service Unavailable\r\n" +
+	"Retry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\nConnection: close\r\n\r\n" +
+	"too many connections\n")
+
+// Bounds on refusing.
+const (
+	// refuseLinger is how long a refused client may take to read why.
+	refuseLinger = time.Second
+	// refuseDrain is how much of what it sends meanwhile is read, in bytes.
+	refuseDrain = 64 << 10
+	// maxRefusing is how many are refused with words at a time; more are
+	// closed without.
+	maxRefusing = 256
+)
+
+// refuse ends a connection that is over a limit. Over TLS there is no cheap way
+// to say why.
+func (s *Server) refuse(l *listener, nc net.Conn) {
+	if l.opt.TLS != nil || s.refusing.Add(1) > maxRefusing {
+		if l.opt.TLS == nil {
+			s.refusing.Add(-1)
+		}
+		_ = nc.Close()
+		return
+	}
+	go func() { // ends within refuseLinger
+		defer s.refusing.Add(-1)
+		defer nc.Close()
+		_ = nc.SetDeadline(time.Now().Add(refuseLinger))
+		if _, err := nc.Write(tooMany); err != nil {
+			return
+		}
+		// A close with bytes unread would be a reset, which takes the answer
+		// away before the client has read it (RFC 9112 section 9.6).
+		if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.CopyN(io.Discard, nc, refuseDrain)
+		}
+	}()
+}
