@@ -26,9 +26,9 @@ package config
 
 import "time"
 
-// None is what a duration, size or count holds where the file says none, or
-// says nothing and the default is none. What that means is each key's own
-// matter and documented with it.
+// None is what a duration or size holds where the file says none, or says
+// nothing and the default is none. What that means is each key's own matter and
+// documented with it.
 const None = -1
 
 // Config is a whole configuration. After Load, Parse, Default or ForOrigin
@@ -37,7 +37,7 @@ const None = -1
 type Config struct {
 	// Version is the version of this format.
 	Version int `yaml:"version" required:"true" min:"1" max:"1"`
-	// Limits are the bounds that listeners, origins and routes start from.
+	// Limits are the bounds that listeners and origins start from.
 	Limits Limits `yaml:"limits"`
 	// Timeouts are the waits that listeners and origins start from.
 	Timeouts Timeouts `yaml:"timeouts"`
@@ -65,16 +65,14 @@ type Config struct {
 	Journal Unbuilt `yaml:"journal" phase:"the purge journal"`
 }
 
-// Limits are the bounds that listeners, origins and routes start from; each
-// may set its own.
+// Limits are the bounds that listeners and origins start from; each may set its
+// own.
 type Limits struct {
 	// Listener bounds what clients may send.
 	Listener ListenerLimits `yaml:"listener"`
 	// Origin bounds what origins may send, and how many connections to them
 	// there are.
 	Origin OriginLimits `yaml:"origin"`
-	// Route bounds what a route takes.
-	Route RouteLimits `yaml:"route"`
 }
 
 // Timeouts are the waits that listeners and origins start from; each may set
@@ -144,8 +142,6 @@ type ListenerLimits struct {
 	TrailerBytes Size `yaml:"trailer_bytes" default:"8KiB" min:"64B" max:"16MiB"`
 	// ChunkLine is the longest line that opens a chunk, extensions included.
 	ChunkLine Size `yaml:"chunk_line" default:"1KiB" min:"32B" max:"64KiB"`
-	// Body is the longest request body; longer ones get 413.
-	Body Size `yaml:"body" default:"none" none:"no limit" min:"0"`
 	// BodyRate is how many bytes a second of a request body must arrive, and of
 	// a response must be taken, on average over the time spent waiting for
 	// them; slower clients get 408 or a closed connection.
@@ -153,8 +149,10 @@ type ListenerLimits struct {
 	// Drain is how much of a request body that nobody wants is read so that
 	// the connection can be kept; beyond it the connection is closed.
 	Drain Size `yaml:"drain" default:"256KiB" min:"1B" max:"1GiB"`
+	// Body is the longest request body.
+	Body Unbuilt `yaml:"body" phase:"limits on request bodies"`
 	// Requests is how many requests one connection may carry.
-	Requests int `yaml:"requests" default:"none" none:"no limit" min:"1"`
+	Requests Unbuilt `yaml:"requests" phase:"limits on requests per connection"`
 }
 
 // ListenerTimeouts bounds the waits for one client.
@@ -309,7 +307,8 @@ type Cache struct {
 	// Memory is the memory tier.
 	Memory Memory `yaml:"memory"`
 	// Window is how much of a body that the store cannot keep is held for the
-	// clients that are reading it together.
+	// clients that are reading it together; never more than half of
+	// cache.memory.size.
 	Window Size `yaml:"window" default:"4MiB" min:"64KiB" max:"1GiB"`
 	// Disk is the disk tier.
 	Disk Unbuilt `yaml:"disk" phase:"the disk tier"`
@@ -323,7 +322,7 @@ type Memory struct {
 	// included.
 	Size Size `yaml:"size" default:"256MiB" min:"1MiB" max:"16TiB"`
 	// MaxObject is the largest response kept in memory. Where it is absent: an
-	// eighth of size, or 64MiB where that is less.
+	// eighth of size, or 1GiB where that is less.
 	MaxObject Size `yaml:"max_object" min:"1KiB"`
 }
 
@@ -351,18 +350,11 @@ type Route struct {
 	// WebSocket. Where false, Upgrade is not forwarded.
 	Upgrade bool `yaml:"upgrade" default:"true"`
 	// Limits bounds what this route takes.
-	Limits RouteLimits `yaml:"limits" inherit:"limits.route"`
+	Limits Unbuilt `yaml:"limits" phase:"limits per route"`
 	// Timeouts are the route's own in place of the origin's.
 	Timeouts Unbuilt `yaml:"timeouts" phase:"timeouts per route"`
 	// KeepTags forwards Surrogate-Key and Cache-Tag to clients.
 	KeepTags Unbuilt `yaml:"keep_tags" phase:"purge by tag"`
-}
-
-// RouteLimits bounds what a route takes.
-type RouteLimits struct {
-	// Body is the longest request body; longer ones get 413. The listener's
-	// own limit holds as well.
-	Body Size `yaml:"body" default:"none" none:"no limit" min:"0"`
 }
 
 // Match says which requests take a route. What is absent matches everything.
@@ -386,7 +378,8 @@ type RouteCache struct {
 	Key Key `yaml:"key"`
 	// TTL is how long answers are fresh.
 	TTL TTL `yaml:"ttl"`
-	// MaxTTL caps every freshness lifetime, the origin's included.
+	// MaxTTL caps the freshness lifetimes that origins give or Last-Modified
+	// suggests.
 	MaxTTL time.Duration `yaml:"max_ttl" default:"none" none:"no cap" min:"0" max:"36500d"`
 	// HeuristicMax caps the freshness lifetime guessed from Last-Modified (RFC
 	// 9111 section 4.2.2).
@@ -394,9 +387,9 @@ type RouteCache struct {
 	// HitForMiss is how long it is remembered that a key's answers cannot be
 	// shared, so that nobody waits for another's.
 	HitForMiss time.Duration `yaml:"hit_for_miss" default:"30s" min:"0" max:"1d"`
-	// Override makes ttl and stale replace what the origin says, where they
-	// say something, instead of filling in; no-store, no-cache and private
-	// included.
+	// Override makes ttl, for the answers it speaks of, replace what the origin
+	// says instead of filling in, no-store, no-cache and private included; and
+	// for the same answers stale, where none then means not at all.
 	Override bool `yaml:"override" default:"false"`
 	// Stale says when stale answers are given.
 	Stale Stale `yaml:"stale"`
@@ -445,7 +438,9 @@ type KeyQuery struct {
 // TTL is how long answers are fresh where the origin does not say. Its other
 // keys are status codes ("404": 10s), for answers with that status.
 type TTL struct {
-	// Default is for answers with status 200, 203, 204, 206, 300, 301 or 308.
+	// Default is for answers that a cache may store without being asked to:
+	// those marked public and those with status 200, 203, 204, 206, 300, 301,
+	// 308, 404, 405, 410, 414, 451 or 501 (RFC 9110 section 15.1).
 	Default time.Duration `yaml:"default" default:"none" none:"only what the origin says, and the heuristics of RFC 9111 section 4.2.2" min:"0" max:"36500d"`
 	// Status is for answers with that status, rather than default.
 	Status map[int]time.Duration `yaml:",statuses" min:"0" max:"36500d"`
@@ -463,9 +458,9 @@ type Stale struct {
 	// the origin cannot be reached, unless a directive forbids it (RFC 9111
 	// section 4.2.4).
 	Disconnected time.Duration `yaml:"disconnected" default:"1h" min:"0" max:"36500d"`
-	// MaxWhileRevalidate caps stale-while-revalidate, the origin's included.
+	// MaxWhileRevalidate caps the stale-while-revalidate that origins give.
 	MaxWhileRevalidate time.Duration `yaml:"max_while_revalidate" default:"none" none:"no cap" min:"0" max:"36500d"`
-	// MaxIfError caps stale-if-error, the origin's included.
+	// MaxIfError caps the stale-if-error that origins give.
 	MaxIfError time.Duration `yaml:"max_if_error" default:"none" none:"no cap" min:"0" max:"36500d"`
 }
 

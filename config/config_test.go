@@ -104,7 +104,7 @@ edge.yaml:16:3: cache.disk: not built yet (the disk tier): remove the key`
 			{URL{"http", "tcp", "10.0.0.1:9000", "10.0.0.1", "10.0.0.1:9000"}, 2},
 			{URL{"http", "tcp", "10.0.0.2:9000", "10.0.0.2", "10.0.0.2:9000"}, 1},
 		}},
-		{"memory", c.Cache.Memory, Memory{Size: 1 << 30, MaxObject: 64 << 20}},
+		{"memory", c.Cache.Memory, Memory{Size: 1 << 30, MaxObject: 128 << 20}},
 		{"match", route.Match, Match{HostPattern{Name: "www.example.com"}, PathPattern{"/static/", true}}},
 		{"match of the last", c.Routes[1].Match, Match{Path: PathPattern{"/", true}}},
 		{"query", route.Cache.Key.Query, KeyQuery{Drop: []NamePattern{{"utm_", true}}, Sort: true}},
@@ -141,11 +141,10 @@ origins:
   a: {endpoints: [{url: "http://a"}], timeouts: {connect: 1s}}
   b: {endpoints: [{url: "http://b"}], limits: {connections: 5}}
 routes:
-  - {match: {path: /a}, origin: a, limits: {body: none}}
+  - {match: {path: /a}, origin: a, upgrade: false}
   - {match: {path: /b}, origin: b}
 limits:
   listener: {header_fields: 20, header_bytes: 32KiB}
-  route: {body: 1MiB}
 timeouts:
   origin: {connect: 2s, idle: 9s}
 `)
@@ -161,8 +160,6 @@ timeouts:
 		{"connect", c.Origins["b"].Timeouts.Connect, 2 * time.Second},
 		{"idle", c.Origins["a"].Timeouts.Idle, 9 * time.Second},
 		{"idle connections, never more than all", c.Origins["b"].Limits.IdleConnections, 5},
-		{"own body", c.Routes[0].Limits.Body, Size(None)},
-		{"body", c.Routes[1].Limits.Body, Size(1 << 20)},
 	} {
 		if diff := cmp.Diff(test.want, test.got); diff != "" {
 			t.Errorf("%s differs (-want +got):\n%s", test.what, diff)
@@ -195,6 +192,8 @@ routes:
     origin: a
     targeted: []
     cache: {ttl: {default: 0, 500: 1d12h}, max_ttl: none, max_object: 10MB, key: {cookies: [A, a], query: {allow: [q, "*"]}}}
+  - match: {host: "::1"}
+    origin: a
   - match: {host: "*"}
     origin: a
 `)
@@ -213,7 +212,8 @@ routes:
 			{URL{"http", "tcp", "[::1]:80", "::1", "[::1]"}, 1},
 		}},
 		{"match", c.Routes[0].Match, Match{HostPattern{"example.com", true}, PathPattern{"/a", true}}},
-		{"any host", c.Routes[1].Match.Host, HostPattern{}},
+		{"v6 host", c.Routes[1].Match.Host, HostPattern{Name: "[::1]"}},
+		{"any host", c.Routes[2].Match.Host, HostPattern{}},
 		{"no targeted", len(c.Routes[0].Targeted), 0},
 		{"ttl", c.Routes[0].Cache.TTL, TTL{0, map[int]time.Duration{500: 36 * time.Hour}}},
 		{"max_ttl", c.Routes[0].Cache.MaxTTL, time.Duration(None)},
@@ -223,6 +223,36 @@ routes:
 		if diff := cmp.Diff(test.want, test.got, cmp.Comparer(func(a, b Prefix) bool { return a == b })); diff != "" {
 			t.Errorf("%s differs (-want +got):\n%s", test.what, diff)
 		}
+	}
+}
+
+// TestCertificatesAreRead: pairs and authorities that are right are accepted, by
+// paths relative to the file; a key of another certificate is not.
+func TestCertificatesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	writePair(t, filepath.Join(dir, "b.pem"), filepath.Join(dir, "b.key"))
+	text := completed(`
+listeners:
+  - address: 127.0.0.1:8443
+    tls: {certificates: [{cert: a.pem, key: a.key}, {cert: b.pem, key: b.key}], min_version: 1.3}
+origins:
+  app:
+    endpoints: [{url: "https://app"}]
+    tls: {ca: b.pem, cert: a.pem, key: a.key, server_name: app.example.com}
+`)
+	file := filepath.Join(dir, "edge.yaml")
+	c, err := Parse(file, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := OriginTLS{ServerName: "app.example.com", CA: filepath.Join(dir, "b.pem"), Cert: filepath.Join(dir, "a.pem"), Key: filepath.Join(dir, "a.key")}
+	if diff := cmp.Diff(want, c.Origins["app"].TLS); diff != "" {
+		t.Errorf("tls differs (-want +got):\n%s", diff)
+	}
+	_, err = Parse(file, []byte(strings.ReplaceAll(text, "key: b.key", "key: a.key")))
+	if err == nil || !strings.Contains(err.Error(), "edge.yaml:4:60: listeners[0].tls.certificates[1].cert: ") || !strings.Contains(err.Error(), "private key does not match public key") {
+		t.Errorf("a key of another certificate: %v", err)
 	}
 }
 

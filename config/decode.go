@@ -75,7 +75,7 @@ func (d *decoder) value(node *yaml.Node, path string, k *key, v reflect.Value) {
 		d.mapping(node, path, v)
 	case node.Kind != yaml.ScalarNode:
 		d.node(node, path, "wants a single value, not a %s", kindName(node))
-	case isQuoted(node) && (v.Kind() == reflect.Bool || v.Kind() == reflect.Int && node.Value != "none"):
+	case isQuoted(node) && (v.Kind() == reflect.Bool || v.Kind() == reflect.Int):
 		d.node(node, path, "%s is text: write it without quotes", quote(node.Value))
 	default:
 		if err := k.setScalar(v, node.Value); err != nil {

@@ -27,7 +27,7 @@ routes:
 node.loop_id: (absent) -> me
 trusted_proxies: (absent) -> [10.0.0.0/8]
 cache.memory.size: 1GiB -> 2GiB
-cache.memory.max_object: 64MiB -> 32MiB
+cache.memory.max_object: 128MiB -> 32MiB
 shutdown.grace: 30s -> 10s`,
 		},
 		{
@@ -38,9 +38,9 @@ listeners[0].limits.header_fields: 200 -> 100`,
 		},
 		{
 			"blocks that come and go", base + "logging: {access: {path: stdout}}\n",
-			base + "listeners: [{address: \"127.0.0.1:8080\"}, {address: \"127.0.0.1:8081\", limits: {body: 1MiB}}]\n",
+			base + "listeners: [{address: \"127.0.0.1:8080\"}, {address: \"127.0.0.1:8081\", limits: {drain: 1MiB}}]\n",
 			`
-listeners[1]: (absent) -> {address: 127.0.0.1:8081, limits: {body: 1MiB}}
+listeners[1]: (absent) -> {address: 127.0.0.1:8081, limits: {drain: 1MiB}}
 logging.access: {} -> (absent)`,
 		},
 		{

@@ -102,11 +102,6 @@ func scalarText(v reflect.Value) string {
 		return FormatDuration(x)
 	case Size:
 		return x.String()
-	case int:
-		if x == None {
-			return "none"
-		}
-		return strconv.Itoa(x)
 	case encoding.TextMarshaler:
 		text, err := x.MarshalText()
 		if err != nil {

@@ -38,6 +38,13 @@ var bytePlace = regexp.MustCompile(`<0x([0-9a-f]{2})>`)
 
 func unescape(text string) string {
 	text = strings.ReplaceAll(text, "<TAB>", "\t")
+	if strings.Contains(text, "MANY") {
+		var many strings.Builder
+		for i := range maxEndpoints + 1 {
+			fmt.Fprintf(&many, "{url: \"http://a%d\"}, ", i)
+		}
+		text = strings.ReplaceAll(text, "MANY", "["+many.String()+"]")
+	}
 	return bytePlace.ReplaceAllStringFunc(text, func(s string) string {
 		n, _ := strconv.ParseUint(s[3:5], 16, 8)
 		return string([]byte{byte(n)})

@@ -16,7 +16,7 @@ import (
 )
 
 // maxDefaultObject is the most that cache.memory.max_object is by default.
-const maxDefaultObject = 64 << 20
+const maxDefaultObject = 1 << 30
 
 // complete fills in what follows from other keys, and makes the paths of files
 // absolute, taking relative ones as relative to dir.
@@ -174,9 +174,17 @@ func (d *decoder) checkPair(cert, key, path string) {
 	}
 }
 
+// maxEndpoints is how many endpoints an origin may have: as many as package lb
+// balances.
+const maxEndpoints = 256
+
 // checkOrigin reports what does not fit together within an origin.
 func (d *decoder) checkOrigin(o *Origin, path string) {
 	secure := false
+	if len(o.Endpoints) > maxEndpoints {
+		d.wrong(path+".endpoints", "there are %d endpoints: at most %d", len(o.Endpoints), maxEndpoints)
+		return
+	}
 	seen := make(map[URL]int)
 	for i, e := range o.Endpoints {
 		secure = secure || e.URL.Scheme == "https"
@@ -265,9 +273,8 @@ func (d *decoder) checkReached(i int) {
 
 // checkFreshness reports durations of a route that contradict one another.
 func (d *decoder) checkFreshness(c *RouteCache, path string) {
-	set := c.TTL.Default != None || len(c.TTL.Status) > 0 || c.Stale.WhileRevalidate != None || c.Stale.IfError != None
-	if c.Override && !set {
-		d.wrong(path+".override", "there is nothing to override with: set ttl or stale")
+	if c.Override && c.TTL.Default == None && len(c.TTL.Status) == 0 {
+		d.wrong(path+".override", "there is nothing to override with: set ttl")
 	}
 	if c.MaxTTL != None {
 		if c.TTL.Default > c.MaxTTL {

@@ -315,8 +315,9 @@ func (p Prefix) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // HostPattern says which hosts a route takes. The zero value: every host.
 type HostPattern struct {
-	// Name is the host in lower case, without port. With Wildcard, the name
-	// that must follow at least one label and a dot.
+	// Name is the host in lower case, without port; an IPv6 address in
+	// brackets. With Wildcard, the name that must follow at least one label
+	// and a dot.
 	Name string
 	// Wildcard: every name below Name, not Name itself.
 	Wildcard bool
@@ -330,11 +331,18 @@ func (h *HostPattern) UnmarshalText(text []byte) error {
 		return nil
 	}
 	name, wildcard := strings.CutPrefix(s, "*.")
-	bare := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil && addr.Zone() == "" {
+		name = addr.String()
+		if addr.Is6() {
+			name = "[" + name + "]"
+		}
+		*h = HostPattern{Name: name}
+		return nil
+	}
 	switch {
 	case strings.Contains(name, "*"):
 		return fmt.Errorf("%s is not a host: a * may only be the whole first label, as in *.example.com", quote(s))
-	case isHostname(name) || !wildcard && isIP(bare):
+	case isHostname(name):
 		*h = HostPattern{Name: name, Wildcard: wildcard}
 		return nil
 	case strings.Contains(name, ":"):
