@@ -95,11 +95,11 @@ type Listener struct {
 	// DefaultHost is the authority of HTTP/1.0 requests without Host; without
 	// it they get 400.
 	DefaultHost string `yaml:"default_host" shape:"authority"`
-	// MaxConnections is how many clients may be connected here at once; more
-	// wait in the kernel's queue.
+	// MaxConnections is how many clients may be connected here at once; one
+	// more is answered 503 and closed.
 	MaxConnections int `yaml:"max_connections" default:"65536" min:"1" max:"10000000"`
-	// MaxConnectionsPerAddress is how many of them may come from one client
-	// address; more are closed at once.
+	// MaxConnectionsPerAddress is how many of them may come from one address,
+	// or for IPv6 from one /64; one more is answered 503 and closed.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address" default:"16384" min:"1" max:"10000000"`
 	// Limits bounds what clients may send here.
 	Limits ListenerLimits `yaml:"limits" inherit:"limits.listener"`

@@ -74,9 +74,16 @@ func (d *decoder) validate() {
 	}
 }
 
+// maxListeners is how many listeners there may be. Each is compared with each.
+const maxListeners = 1000
+
 // checkAddresses reports listeners that would be refused their address because
 // another has it.
 func (d *decoder) checkAddresses() {
+	if n := len(d.config.Listeners); n > maxListeners {
+		d.wrong("listeners", "there are %d listeners: at most %d", n, maxListeners)
+		return
+	}
 	type place struct {
 		path    string
 		address Address
