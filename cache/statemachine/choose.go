@@ -10,18 +10,14 @@ type choice struct {
 	partial bool // the match holds parts only
 }
 
-// choose picks the chosen response: the first whose nominated fields match.
-// RFC 9111 section 4.1: "If multiple stored responses match, the cache will
-// need to choose one to use"; section 4: "a cache MUST use the most recent
-// one (as determined by the Date header field)", which is the store's order.
+// choose picks the chosen response among those whose nominated fields match.
 func choose(req *message.Request, candidates []*message.Stored, now Instant) choice {
 	c := choice{chosen: -1, other: -1}
 	for i, s := range candidates {
 		flags := s.Terms.Flags
 		switch {
 		case flags&termsSpecial == 0: // the common case: no Vary, a whole response
-			c.chosen = i
-			return c
+			c.take(i, candidates, now)
 		case flags.Has(message.TermHitForMiss):
 			c.marker = c.marker || isFresh(s, now)
 		case flags.Has(message.TermVaryAny) || flags.Has(message.TermHasVary) && !matchesVary(req, s):
@@ -31,11 +27,39 @@ func choose(req *message.Request, candidates []*message.Stored, now Instant) cho
 		case flags.Has(message.TermPartial):
 			c.partial = true
 		default:
-			c.chosen = i
-			return c
+			c.take(i, candidates, now)
 		}
 	}
 	return c
+}
+
+// take chooses candidate i unless the one chosen so far is better.
+func (c *choice) take(i int, candidates []*message.Stored, now Instant) {
+	if c.chosen < 0 || better(candidates[i], candidates[c.chosen], now) {
+		c.chosen = i
+	}
+}
+
+// better reports whether s is to be chosen rather than t, where both match.
+func better(s, t *message.Stored, now Instant) bool {
+	// What may be used at once is suitable before what may not: else a variant
+	// from before the origin dropped its Vary would stand in the way for ever.
+	if a, b := usableAtOnce(s, now), usableAtOnce(t, now); a != b {
+		return a
+	}
+	// RFC 9111 section 4.1: "When a cache has multiple stored responses for a
+	// target URI and one or more omits the Vary header field, the cache SHOULD
+	// choose the most recent stored response with a valid Vary field value."
+	if a, b := s.Terms.Flags.Has(message.TermHasVary), t.Terms.Flags.Has(message.TermHasVary); a != b {
+		return a
+	}
+	// Section 4: "a cache MUST use the most recent one (as determined by the
+	// Date header field)". Of the same Date, the one stored last stands first.
+	return s.Terms.Date > t.Terms.Date
+}
+
+func usableAtOnce(s *message.Stored, now Instant) bool {
+	return s.Terms.Flags&(message.TermNoCache|message.TermInvalidated) == 0 && isFresh(s, now)
 }
 
 // termsSpecial are the flags that make choosing more than taking.
@@ -92,16 +116,17 @@ func (m *HTTPCache) classifyMiss(c choice) (Outcome, Reason) {
 	if c.other >= 0 {
 		return m.queue(m.candidates[c.other]), why
 	}
-	return mustQueue, why
+	return m.queue(nil), why
 }
 
 // queue names the lock by the variant of this request under s's Vary, so that
-// variants do not wait for one another. After too many rounds it goes alone.
+// variants do not wait for one another. After too many rounds it goes alone:
+// what others store may be gone each time we look.
 func (m *HTTPCache) queue(s *message.Stored) Outcome {
 	if m.tries > m.policy.LockTries {
 		return mayGoAlone
 	}
-	if s.Terms.Flags.Has(message.TermHasVary) {
+	if s != nil && s.Terms.Flags.Has(message.TermHasVary) {
 		m.variant = variantOf(m.req, s)
 	}
 	return mustQueue

@@ -120,7 +120,7 @@ func (p *parser) step(word string, args []string) error {
 	if x == nil {
 		return fmt.Errorf("%s without a request", word)
 	}
-	if p.expected != (word == "background") {
+	if word != "lock" && p.expected != (word == "background") {
 		return fmt.Errorf("%s on the wrong side of expect", word)
 	}
 	switch word {
@@ -268,7 +268,10 @@ func (p *parser) expect(args []string) error {
 		return fmt.Errorf("want expect STATUS REASON [REASON] [cut]")
 	}
 	var err error
-	if e.Status, err = parseStatus(args[0]); err != nil {
+	if args[0] != "none" {
+		e.Status, err = parseStatus(args[0])
+	}
+	if err != nil {
 		return err
 	}
 	e.Reason = args[1]
@@ -307,30 +310,35 @@ var lockResults = map[string]bool{"leader": true, "streaming": true, "stored": t
 	"too-old": true, "alone": true, "timed-out": true, "busy": true, "canceled": true}
 
 func (p *parser) lock(args []string) error {
-	if len(args) == 0 || !lockResults[args[0]] || (len(args) > 1) != (args[0] == "streaming") {
-		return fmt.Errorf("want lock RESULT, or lock streaming STATUS")
+	if len(args) == 0 || len(args) > 2 || !lockResults[args[0]] || args[0] == "streaming" && len(args) == 1 {
+		return fmt.Errorf("want lock RESULT [STATUS]")
 	}
 	x := p.exchange
 	l := Lock{Line: p.line, Result: args[0]}
-	if l.Result == "streaming" {
+	if len(args) == 2 {
 		status, err := parseStatus(args[1])
 		if err != nil {
 			return err
 		}
-		flight := &Exchange{Line: p.line, Method: "GET", Target: x.Target,
+		l.Other = &Exchange{Line: p.line, Method: "GET", Target: x.Target,
 			Fields: []Field{{"Host", x.Host()}}, Origin: []Answer{{Line: p.line, Status: status}}}
-		l.Flight = flight
-		p.detail = func(line string) error {
-			if rest, ok := strings.CutPrefix(line, "for "); ok {
-				f, err := parseField(rest)
-				flight.Fields = append(flight.Fields, f)
-				return err
-			}
-			return fieldOrContent(line, &flight.Origin[0].Fields, &flight.Origin[0].Content)
-		}
+		p.detail = func(line string) error { return otherDetail(l.Other, line) }
 	}
-	x.Locks = append(x.Locks, l)
+	if p.expected {
+		x.BackgroundLocks = append(x.BackgroundLocks, l)
+	} else {
+		x.Locks = append(x.Locks, l)
+	}
 	return nil
+}
+
+func otherDetail(x *Exchange, line string) error {
+	if rest, ok := strings.CutPrefix(line, "for "); ok {
+		f, err := parseField(rest)
+		x.Fields = append(x.Fields, f)
+		return err
+	}
+	return fieldOrContent(line, &x.Origin[0].Fields, &x.Origin[0].Content)
 }
 
 func (p *parser) finish() error {

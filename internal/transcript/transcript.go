@@ -73,14 +73,18 @@
 // Two more kinds of line script what a conversation with one client at a time
 // cannot bring about; transcripts with them run through the machine alone.
 //
-//	lock RESULT                 what waiting for the lock comes to, one line for
-//	                            each time that it is asked for
-//	lock streaming STATUS       the leader's response is streaming:
+//	lock RESULT [STATUS]        what waiting for the lock comes to, one line for
+//	                            each time that it is asked for: leader, stored,
+//	                            streaming, gave-up, failed, too-old, alone,
+//	                            timed-out, busy, canceled; below expect, for the
+//	                            refresh. With STATUS, another request's response
+//	                            is there by then (streaming: on its way):
 //	  name: value               its fields,
-//	  for name: value           a field of the leader's request,
+//	  for name: value           a field of that request,
 //	  | content                 and its content
 //	fault fill                  the store refuses to begin
 //	fault read                  the store cannot read the chosen response
+//	expect none REASON          nobody waits for an answer any more
 package transcript
 
 import (
@@ -129,6 +133,8 @@ type Exchange struct {
 	Origin     []Answer
 	Expect     Expect
 	Background []Answer
+	// BackgroundLocks are the lock lines below expect.
+	BackgroundLocks []Lock
 }
 
 // Field is one field line, not yet expanded.
@@ -159,7 +165,7 @@ type Assertion struct {
 // Expect is what the client must get.
 type Expect struct {
 	Line    int
-	Status  int
+	Status  int // 0 for none
 	Reason  string
 	Further string // the second reason, or empty
 	Cut     bool
@@ -169,12 +175,12 @@ type Expect struct {
 	Trailers []Assertion
 }
 
-// Lock scripts one answer of the lock. For "streaming" the leader's exchange
-// is Flight, with its request and one origin answer.
+// Lock scripts one answer of the lock. Other is the exchange of another
+// request, with its one origin answer, that came of it; nil without.
 type Lock struct {
 	Line   int
 	Result string
-	Flight *Exchange
+	Other  *Exchange
 }
 
 // CutShort is how many bytes of the announced length a cut answer lacks.
@@ -184,7 +190,7 @@ const CutShort = 10
 // alone can be made to see.
 func (s *Script) MachineOnly() bool {
 	for _, x := range s.Exchanges() {
-		if len(x.Locks) > 0 || len(x.Faults) > 0 {
+		if len(x.Locks)+len(x.BackgroundLocks) > 0 || len(x.Faults) > 0 {
 			return true
 		}
 	}

@@ -32,7 +32,8 @@ background timeout
 advance 1s
 request HEAD /a
 fault fill
-expect 200 hit
+expect none hit
+lock busy
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +52,11 @@ expect 200 hit
 	if e := x.Expect; e.Reason != "uri-miss" || e.Further != "no-store" || !e.Cut || *e.Content != "" || e.Fields[0].Value != nil {
 		t.Errorf("expect %+v", e)
 	}
-	if f := x.Locks[0].Flight; f.Host() != "example.com" || len(f.Fields) != 2 || !f.Origin[0].Has("Vary") {
+	if f := x.Locks[0].Other; f.Host() != "example.com" || len(f.Fields) != 2 || !f.Origin[0].Has("Vary") {
 		t.Errorf("flight %+v", f)
+	}
+	if x := s.Steps[2].Exchange; x.Expect.Status != 0 || len(x.BackgroundLocks) != 1 {
+		t.Errorf("expect %+v, locks %+v", x.Expect, x.BackgroundLocks)
 	}
 	if x.Background[0].Failure != "timeout" {
 		t.Errorf("background %+v", x.Background)

@@ -1,0 +1,487 @@
+package statemachine
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"edge/internal/transcript"
+	"edge/message"
+)
+
+// transcripts are the directories of what the machine is held to: one
+// transcript a requirement, and what only a scripted lock or store shows.
+var transcripts = []string{"../../testdata/rfc9111", "testdata"}
+
+func readTranscripts(t *testing.T) []*transcript.Script {
+	t.Helper()
+	var all []*transcript.Script
+	for _, dir := range transcripts {
+		scripts, err := transcript.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(scripts) == 0 {
+			t.Fatalf("no transcripts in %s", dir)
+		}
+		all = append(all, scripts...)
+	}
+	return all
+}
+
+// Every transcript holds for the machine alone.
+func TestTranscripts(t *testing.T) {
+	for _, s := range readTranscripts(t) {
+		t.Run(strings.TrimSuffix(s.Name, ".txt"), func(t *testing.T) {
+			if err := play(s, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Every row of the table is taken by at least one transcript.
+func TestEveryRowIsTaken(t *testing.T) {
+	taken := make(map[[2]uint8]bool)
+	for _, s := range readTranscripts(t) {
+		// A transcript that fails is another test's business.
+		_ = play(s, func(from State, o Outcome) { taken[[2]uint8{uint8(from), uint8(o)}] = true })
+	}
+	for _, r := range transitions {
+		if !taken[[2]uint8{uint8(r.from), uint8(r.outcome)}] {
+			t.Errorf("no transcript takes the row %v, %v", r.from, r.outcome)
+		}
+	}
+}
+
+// play plays a script against the machine alone.
+func play(s *transcript.Script, visit func(State, Outcome)) error {
+	b := &bench{now: Instant(946684800 * message.Second), policy: DefaultPolicy(), visit: visit,
+		store: make(map[string][]*kept)}
+	if err := s.ApplyPolicy(b.policy); err != nil {
+		return err
+	}
+	return transcript.Play(s, &b.origin, b)
+}
+
+// bench is the smallest driver of the machine: a map for a store, a lock that
+// is always free unless scripted, the script for an origin, and a clock that
+// moves when it is told to. It does with each action what proxy does.
+type bench struct {
+	now     Instant
+	policy  *Policy
+	store   map[string][]*kept // most recently stored first
+	origin  transcript.Origin
+	visit   func(State, Outcome)
+	refresh []*benchExchange // to be run in the background
+}
+
+// kept is a stored response with its content.
+type kept struct {
+	head     *message.Stored
+	content  string
+	trailers []transcript.Field
+}
+
+// Now is the time for {now}.
+func (b *bench) Now() time.Time { return time.Unix(0, int64(b.now)) }
+
+// Advance lets time pass.
+func (b *bench) Advance(d time.Duration) { b.now = b.now.Add(Duration(d)) }
+
+// Settle runs the refreshes that exchanges started.
+func (b *bench) Settle() {
+	pending := b.refresh
+	b.refresh = nil
+	for _, x := range pending {
+		x.m.visit = b.visit
+		x.drive(x.m.StartRefresh(b.policy, x.req, b.now))
+	}
+}
+
+// Exchange runs one request through a machine.
+func (b *bench) Exchange(script *transcript.Exchange) (got *transcript.Got, err error) {
+	x := &benchExchange{bench: b, script: script, req: b.request(script), locks: script.Locks, faults: script.Faults}
+	defer func() {
+		if v := recover(); v != nil {
+			got, err = nil, fmt.Errorf("panic: %v", v)
+		}
+	}()
+	x.m.visit = b.visit
+	x.drive(x.m.Start(b.policy, x.req, b.now))
+	if len(x.locks) > 0 {
+		return nil, fmt.Errorf("%d lock lines left", len(x.locks))
+	}
+	d := x.m.Decision()
+	x.got.Reason = d.Reason.String()
+	if d.Forward != ReasonNone {
+		x.got.Reason = d.Forward.String()
+		if d.NotStored != ReasonNone {
+			x.got.Further = d.NotStored.String()
+		} else if d.Reason != d.Forward {
+			x.got.Further = d.Reason.String()
+		}
+	}
+	return &x.got, nil
+}
+
+// request makes the message that a codec would have made.
+func (b *bench) request(script *transcript.Exchange) *message.Request {
+	host := strings.TrimSuffix(strings.ToLower(script.Host()), ":80")
+	path, _, _ := strings.Cut(script.Target, "?")
+	req := &message.Request{Method: message.InternMethod([]byte(script.Method)), Scheme: "http",
+		Authority: []byte(host), Target: []byte(script.Target), PathLen: len(path),
+		Version: message.HTTP11, Length: int64(len(script.Content)), KeepAlive: true}
+	b.fields(&req.Fields, script.Fields)
+	if upgrade, ok := req.Fields.Get(message.FieldUpgrade); ok {
+		req.Upgrade = upgrade
+	}
+	return req
+}
+
+func (b *bench) fields(to *message.Fields, from []transcript.Field) {
+	for _, f := range from {
+		to.AddString(f.Name, transcript.Expand(f.Value, b.Now()))
+	}
+}
+
+// benchExchange is one exchange of a bench.
+type benchExchange struct {
+	*bench
+	script *transcript.Exchange
+	req    *message.Request
+	m      HTTPCache
+	got    transcript.Got
+
+	locks  []transcript.Lock
+	faults []string
+	held   bool // a permit
+
+	candidates []*kept
+	answer     *transcript.Answer
+	resp       message.Response
+	content    string
+	filling    *kept // what ActServeFill reads from
+}
+
+// drive runs actions until the machine is done.
+func (x *benchExchange) drive(a Action) {
+	for steps := 0; a.Kind != ActDone; steps++ {
+		if steps > 100 {
+			panic("the exchange does not end")
+		}
+		x.settlePermit(&a)
+		ev := x.do(&a)
+		a = x.m.Step(ev, x.now)
+	}
+	x.settlePermit(&a)
+	if x.held {
+		panic("the exchange ended with a permit")
+	}
+}
+
+func (x *benchExchange) settlePermit(a *Action) {
+	if a.Permit == PermitKeep {
+		return
+	}
+	if !x.held {
+		panic("the machine gave up a permit that it does not hold: " + a.Kind.String())
+	}
+	x.held = false
+}
+
+func (x *benchExchange) do(a *Action) Event {
+	switch a.Kind {
+	case ActLookup:
+		return x.lookup()
+	case ActAcquire:
+		return x.acquire()
+	case ActFetch:
+		return x.fetch(a)
+	case ActFill:
+		return x.fill(a)
+	case ActServeFill:
+		return x.delivered(x.serveFill())
+	case ActServe:
+		return x.delivered(x.serve(a))
+	case ActRelay:
+		return x.delivered(x.relay(a))
+	case ActFreshen:
+		x.candidates[a.Chosen].head = a.Stored
+		return Event{Kind: EventFreshened, OK: true}
+	case ActInvalidate:
+		return x.invalidate()
+	case ActFail:
+		x.got = transcript.Got{Status: a.Status}
+		return x.delivered(Complete)
+	case ActDone:
+	}
+	panic("no handler for action " + a.Kind.String())
+}
+
+func (x *benchExchange) delivered(d Delivery) Event {
+	return Event{Kind: EventDelivered, Delivery: d}
+}
+
+func (x *benchExchange) key() string { return keyOf(x.req.Authority, x.req.Target) }
+
+func keyOf(authority, target []byte) string { return string(authority) + "|" + string(target) }
+
+func (x *benchExchange) lookup() Event {
+	x.candidates = append([]*kept(nil), x.store[x.key()]...)
+	ev := Event{Kind: EventFound}
+	for _, k := range x.candidates {
+		ev.Candidates = append(ev.Candidates, k.head)
+	}
+	return ev
+}
+
+func (x *benchExchange) acquire() Event {
+	if len(x.locks) == 0 {
+		x.held = true
+		return Event{Kind: EventLock, Lock: LockLeader}
+	}
+	l := x.locks[0]
+	x.locks = x.locks[1:]
+	ev := Event{Kind: EventLock, Lock: lockNames[l.Result]}
+	if l.Other != nil {
+		x.filling = x.other(l.Other)
+	}
+	switch {
+	case ev.Lock == LockStreaming:
+		ev.Flight = x.filling.head
+	case l.Other != nil:
+		x.keep(x.filling)
+	}
+	x.held = ev.Lock == LockLeader || ev.Lock == LockTooOld
+	return ev
+}
+
+var lockNames = map[string]LockResult{"leader": LockLeader, "streaming": LockStreaming, "stored": LockStored,
+	"gave-up": LockGaveUp, "failed": LockFailed, "too-old": LockTooOld, "alone": LockAlone,
+	"timed-out": LockTimedOut, "busy": LockBusy, "canceled": LockCanceled}
+
+// other is what the leader of another exchange makes of its response.
+func (x *benchExchange) other(script *transcript.Exchange) *kept {
+	leader := &benchExchange{bench: x.bench, script: script, req: x.request(script)}
+	leader.answer = &script.Origin[0]
+	a := leader.m.Start(x.policy, leader.req, x.now)
+	for a.Kind != ActFill {
+		switch a.Kind {
+		case ActLookup:
+			a = leader.m.Step(Event{Kind: EventFound}, x.now)
+		case ActAcquire:
+			a = leader.m.Step(Event{Kind: EventLock, Lock: LockLeader}, x.now)
+		case ActFetch:
+			a = leader.m.Step(leader.respond(), x.now)
+		default:
+			panic("the other's response would not be stored: " + a.Reason.String())
+		}
+	}
+	return &kept{head: a.Stored, content: leader.content}
+}
+
+// conditions are the fields that a request of another form than FormAsIs
+// leaves out.
+var conditions = []message.FieldID{message.FieldIfMatch, message.FieldIfNoneMatch, message.FieldIfModifiedSince,
+	message.FieldIfUnmodifiedSince, message.FieldIfRange, message.FieldRange}
+
+func (x *benchExchange) fetch(a *Action) Event {
+	f := x.req.Fields.Clone()
+	StripHopByHop(&f, true)
+	if a.Form != FormAsIs {
+		for _, id := range conditions {
+			f.Delete(id)
+		}
+	}
+	if a.Form == FormValidating {
+		etag, modified := Validators(x.candidates[a.Chosen].head)
+		if etag != nil {
+			f.AddKnown(message.FieldIfNoneMatch, etag)
+		}
+		if modified != nil {
+			f.AddKnown(message.FieldIfModifiedSince, modified)
+		}
+	}
+	asked := &transcript.Forwarded{Method: x.req.Method, Target: string(x.req.Target), Fields: fieldList(&f)}
+	if x.script != nil {
+		asked.Content = x.script.Content
+	}
+	x.answer = x.origin.Ask(asked, x.Now())
+	if x.answer == nil { // the play fails; the exchange goes on
+		return Event{Kind: EventFailed, Failure: FailureConnection}
+	}
+	x.Advance(x.answer.After)
+	switch x.answer.Failure {
+	case "disconnect":
+		return Event{Kind: EventFailed, Failure: FailureConnection}
+	case "timeout":
+		return Event{Kind: EventFailed, Failure: FailureTimeout}
+	case "malformed":
+		return Event{Kind: EventFailed, Failure: FailureMalformed}
+	}
+	return x.respond()
+}
+
+// respond makes the message that a codec would have made of x.answer.
+func (x *benchExchange) respond() Event {
+	x.resp = message.Response{Status: x.answer.Status, Version: message.HTTP11, KeepAlive: true}
+	x.fields(&x.resp.Fields, x.answer.Fields)
+	x.resp.NoBody = x.answer.NoContent(x.req.Method)
+	x.resp.Length, x.resp.Chunked = x.answer.Announced()
+	if length, ok := x.resp.Fields.Get(message.FieldContentLength); ok {
+		x.resp.Length, _ = strconv.ParseInt(string(length), 10, 64)
+	} else if x.resp.NoBody {
+		x.resp.Length = message.LengthUnknown
+	}
+	x.content = x.answer.Content
+	StripHopByHop(&x.resp.Fields, false)
+	x.resp.Fields.Delete(message.FieldContentLength)
+	if !x.resp.Fields.Has(message.FieldDate) {
+		x.resp.Fields.AddKnown(message.FieldDate, AppendDate(nil, int64(x.now)/message.Second))
+	}
+	return Event{Kind: EventResponse, Response: &x.resp}
+}
+
+func (x *benchExchange) fault(name string) bool {
+	for i, f := range x.faults {
+		if f == name {
+			x.faults = append(append([]string(nil), x.faults[:i]...), x.faults[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// fill stores the response; the permit goes with it.
+func (x *benchExchange) fill(a *Action) Event {
+	if x.fault("fill") {
+		return Event{Kind: EventFill}
+	}
+	x.filling = &kept{head: a.Stored, content: x.content, trailers: x.answer.Trailers}
+	if !x.answer.Cut { // nothing incomplete becomes visible
+		x.keep(x.filling)
+	}
+	return Event{Kind: EventFill, OK: true}
+}
+
+// keep replaces what has the same nominated fields, as a Store does.
+func (x *benchExchange) keep(k *kept) {
+	list := []*kept{k}
+	for _, old := range x.store[x.key()] {
+		if !bytes.Equal(old.head.Nominated, k.head.Nominated) {
+			list = append(list, old)
+		}
+	}
+	x.store[x.key()] = list
+}
+
+func (x *benchExchange) invalidate() Event {
+	InvalidationTargets(x.req, &x.resp, func(_ string, authority, target []byte) {
+		for _, k := range x.store[keyOf(authority, target)] {
+			k.head = invalidatedHead(k.head)
+		}
+	})
+	return Event{Kind: EventInvalidated}
+}
+
+func (x *benchExchange) serve(a *Action) Delivery {
+	if a.Refresh {
+		req := x.req.Clone()
+		for _, id := range conditions {
+			req.Fields.Delete(id)
+		}
+		req.Method = message.MethodGet
+		x.bench.refresh = append(x.bench.refresh, &benchExchange{bench: x.bench, req: req, locks: x.script.BackgroundLocks})
+	}
+	if x.fault("read") {
+		return Unreadable
+	}
+	k := x.candidates[a.Chosen]
+	var f message.Fields
+	a.Stored.Fields(&f)
+	x.send(a.Stored, &f, k, true)
+	return Complete
+}
+
+// serveFill sends what is being filled: to the leader as it came, to a
+// follower as a stored response.
+func (x *benchExchange) serveFill() Delivery {
+	if x.fault("read") {
+		return Unreadable
+	}
+	collapsed := x.m.Decision().Collapsed
+	f := x.resp.Fields.Clone()
+	if collapsed {
+		x.filling.head.Fields(&f)
+	}
+	x.send(x.filling.head, &f, x.filling, collapsed)
+	if x.answer != nil && x.answer.Cut {
+		x.got.Cut = true
+		return Truncated
+	}
+	return Complete
+}
+
+// send answers with a response that the store has or is about to have.
+func (x *benchExchange) send(s *message.Stored, f *message.Fields, k *kept, aged bool) {
+	size := int64(len(k.content))
+	if aged {
+		f.AddKnown(message.FieldAge, strconv.AppendInt(nil, s.CurrentAge(x.now)/message.Second, 10))
+	}
+	sel := Select(x.req, s, size)
+	content, trailers := k.content, k.trailers
+	switch sel.Status {
+	case 206:
+		if n := len(sel.Ranges()); n != 1 {
+			panic("transcripts ask for one range, not " + strconv.Itoa(n))
+		}
+		r := sel.Ranges()[0]
+		content, trailers = content[r.Start:r.End], nil
+		f.AddKnown(message.FieldContentRange, AppendContentRange(nil, r, size))
+	case 304:
+		content, trailers, size = "", nil, -1
+	case 416:
+		f.Reset()
+		f.AddKnown(message.FieldContentRange, AppendUnsatisfiedRange(nil, size))
+		content, trailers, size = "", nil, 0
+	}
+	status := s.Status
+	if sel.Status != 0 {
+		status = sel.Status
+	}
+	if size >= 0 && status != 206 {
+		f.AddKnown(message.FieldContentLength, strconv.AppendInt(nil, size, 10))
+	}
+	x.sent(status, f, content, trailers)
+}
+
+func (x *benchExchange) relay(a *Action) Delivery {
+	if a.Remember {
+		x.keep(&kept{head: a.Stored})
+	}
+	x.sent(x.resp.Status, &x.resp.Fields, x.content, x.answer.Trailers)
+	if x.answer.Cut {
+		x.got.Cut = true
+		return Truncated
+	}
+	return Complete
+}
+
+func (x *benchExchange) sent(status int, f *message.Fields, content string, trailers []transcript.Field) {
+	x.got = transcript.Got{Status: status, Fields: fieldList(f), Content: content, Trailers: trailers}
+	if x.req.Method == message.MethodHead {
+		x.got.Content, x.got.Trailers = "", nil
+	}
+}
+
+func fieldList(f *message.Fields) []transcript.Field {
+	var list []transcript.Field
+	for _, x := range f.All() {
+		list = append(list, transcript.Field{Name: string(x.Name), Value: string(x.Value)})
+	}
+	return list
+}
