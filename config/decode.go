@@ -62,7 +62,7 @@ func (d *decoder) value(node *yaml.Node, path string, k *key, v reflect.Value) {
 	switch {
 	case node.Kind == yaml.AliasNode: // reported by checkTree
 	case isNull(node):
-		d.node(node, path, "%v", errNoValue)
+		d.node(node, path, "the key has no value: give it one or remove it")
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		setDefaults(v.Elem(), reflect.ValueOf(d.config).Elem())

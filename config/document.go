@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -224,6 +223,3 @@ func (r *reporter) err() error {
 	r.errors.sort()
 	return r.errors
 }
-
-// errNoValue is what a key without a value gets.
-var errNoValue = errors.New("the key has no value: give it one or remove it")
