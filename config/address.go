@@ -186,4 +186,3 @@ func (p *Prefix) UnmarshalText(text []byte) error {
 
 // MarshalText writes p as a CIDR prefix.
 func (p Prefix) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-

@@ -18,7 +18,7 @@
 //	enum      the choices, separated by commas
 //	later     choices that are known but not built yet: refused, saying so
 //	none      what the word none means for this key; the field is then None
-//	shape     a further rule for a string or name (see shapes in decode.go)
+//	shape     a further rule for a string or name (shapes.go)
 //	phase     the key is known but its room is not built yet: refused
 //
 //go:generate go test -run TestReferenceIsCurrent -update .

@@ -150,4 +150,3 @@ func (f *FieldName) UnmarshalText(text []byte) error {
 
 // MarshalText writes f.
 func (f FieldName) MarshalText() ([]byte, error) { return []byte(f), nil }
-

@@ -132,4 +132,3 @@ func FormatDuration(d time.Duration) string {
 	}
 	return out.String()
 }
-
