@@ -82,6 +82,9 @@ func judgeRequest(raw string, step int, o *ServerOptions) (v verdict) {
 		return v
 	}
 	v.body = body
+	if d := describeRequest(&req); d != v.head {
+		panic("the head changed while the body was read: " + d)
+	}
 	if f := c.RequestTrailers(); f != nil {
 		v.trailers = string(f.AppendLines(nil))
 	}
@@ -124,6 +127,9 @@ func judgeResponse(method string, upgrade bool, raw string, step int, o *ClientO
 		return v, c
 	}
 	v.body = body
+	if d := describeResponse(&resp); d != v.head {
+		panic("the head changed while the body was read: " + d)
+	}
 	if f := c.Trailers(); f != nil {
 		v.trailers = string(f.AppendLines(nil))
 	}
