@@ -29,6 +29,7 @@ type entry struct {
 	sequence atomic.Uint64
 	checked  atomic.Uint64 // the newest purge that is known to spare it
 	hits     atomic.Uint64
+	waiting  atomic.Bool // on probation
 
 	// Guarded by the shard's lock; indexed may be read without.
 	indexed atomic.Bool

@@ -59,9 +59,6 @@ const (
 	// in hitsSampled. Ristretto's counters end at 15, so no more is needed to
 	// tell a hot entry, and most hits then cost one atomic addition.
 	hitsCounted, hitsSampled = 16, 8
-	// headroom: 1/headroom of the budget is not the judge's to give, so that
-	// what is being written and what is not yet judged find room.
-	headroom = 16
 	// counterSpacing: one frequency counter for that many bytes of budget.
 	counterSpacing = 512
 	minCounters    = 1 << 10
@@ -182,6 +179,11 @@ func (j *judge) hit(e *entry) {
 		j.touch(e.id)
 	}
 }
+
+// ask counts a fetch. After the offer, so that e is judged by what came before
+// and a first fetch weighs nothing: what is asked for once never takes the
+// place of what was asked for twice.
+func (j *judge) ask(id uint64) { j.count([]uint64{id}) }
 
 // touch notes that an id was asked for. Under contention it loses some.
 func (j *judge) touch(id uint64) {

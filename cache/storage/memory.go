@@ -68,6 +68,8 @@ type Memory struct {
 	arena *arena
 	judge *judge
 
+	probation *probation
+
 	ledger Ledger
 	clock  Clock
 	log    *slog.Logger
@@ -98,8 +100,8 @@ func NewMemory(o MemoryOptions) (*Memory, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	// The judge's counters are part of the budget.
-	budget := o.Size - countersFor(o.Size)*counterBytes
+	// What the judge and the probation remember by is part of the budget.
+	budget := o.Size - countersFor(o.Size)*counterBytes - o.Size/ghostSpacing*ghostBytes
 	j, err := newJudge(budget)
 	if err != nil {
 		return nil, err
@@ -107,6 +109,7 @@ func NewMemory(o MemoryOptions) (*Memory, error) {
 	m := &Memory{
 		arena:     newArena(budget, o.ChunkSize, o.OnHeap || instrumented, o.Poison || instrumented),
 		judge:     j,
+		probation: newProbation(budget),
 		ledger:    o.Ledger,
 		clock:     o.Clock,
 		log:       o.Logger,
@@ -309,7 +312,7 @@ func (m *Memory) Each(f func(Entry) bool) {
 func (m *Memory) Stats() Stats {
 	c, bytes := &m.stats, m.arena.used()
 	if !m.closed.Load() {
-		bytes += m.budget - m.arena.limit // the judge's counters
+		bytes += m.budget - m.arena.limit // what judge and probation take
 	}
 	return Stats{
 		Entries: c.entries.Load(), Bytes: bytes, Budget: m.budget,

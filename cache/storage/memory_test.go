@@ -52,7 +52,9 @@ func proposal(n int, total int64) *Proposal {
 // put stores body under key n.
 func put(t testing.TB, m *Memory, n int, body []byte) error {
 	t.Helper()
-	w, err := m.Begin(proposal(n, int64(len(body))))
+	p := proposal(n, int64(len(body)))
+	p.Stored.ResponseTime = m.clock()
+	w, err := m.Begin(p)
 	if err != nil {
 		return err
 	}

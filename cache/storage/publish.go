@@ -65,9 +65,7 @@ func (m *Memory) publish(w *writer) error {
 		}
 		o.Release()
 	}
-	if !m.judge.offer(e) {
-		m.dismiss(e, &m.stats.rejected)
-	}
+	m.present(e)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (m *Memory) charge(n int64) bool {
 func (m *Memory) makeRoom(n, attempt int, owner *entry) {
 	if attempt == 0 {
 		m.judge.settle()
-		if m.actOnVerdicts() > 0 {
+		if m.actOnVerdicts()+m.endProbation(m.probation.limit/2) > 0 {
 			return
 		}
 	}

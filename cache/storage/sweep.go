@@ -72,7 +72,7 @@ func (m *Memory) visit(e *entry, now message.Instant, pressed bool) {
 	switch {
 	case expired(e.Stored(), now, pressed):
 		m.evict(e)
-	case now.Sub(e.storedAt) > int64(sweepInterval) && !m.judge.knows(e.id):
+	case !e.waiting.Load() && now.Sub(e.storedAt) > int64(sweepInterval) && !m.judge.knows(e.id):
 		// A Set that was dropped, or an id that was forgotten for another
 		// entry's sake.
 		m.judge.offer(e)

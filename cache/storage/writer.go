@@ -361,7 +361,6 @@ func (m *Memory) Begin(p *Proposal) (Writer, error) {
 	e.fill.Store(f)
 	w := &writer{m: m, e: e, f: f, part: p.Part}
 	m.index.addPending(w)
-	m.judge.touch(e.id)
 	return w, nil
 }
 
