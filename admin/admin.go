@@ -1,0 +1,169 @@
+// Package admin is the operator's side: metrics, health and readiness, on a
+// listener of their own. It is the one room that serves by net/http: nothing
+// here is on the data path.
+//
+// Who may ask. There are no tokens yet, so the configuration lets the listener
+// be on a loopback address or a Unix socket only; and since a browser on the
+// same machine can reach that too, requests that a page could make another
+// site's user send are refused: those with an Origin field, with a Host that is
+// not ours, and bodies that are not application/json.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Bounds on the admin listener.
+const (
+	headTimeout  = 5 * time.Second
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 60 * time.Second
+	maxHeader    = 16 << 10
+	maxBody      = 1 << 20
+	maxScrapes   = 4
+)
+
+// Options make a Server.
+type Options struct {
+	Metrics *Metrics
+	// Ready reports whether clients are served: not before, and not while
+	// draining. If not, why says so in a word.
+	Ready  func() (ready bool, why string)
+	Logger *slog.Logger
+}
+
+// Server is the admin listener's. Make it with New; Serve, then Close.
+type Server struct {
+	http *http.Server
+	opt  Options
+}
+
+// New returns a Server that serves nothing yet.
+func New(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{opt: o}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics.Registry(), promhttp.HandlerOpts{
+		Registry: o.Metrics.Registry(), MaxRequestsInFlight: maxScrapes, Timeout: writeTimeout,
+		ErrorHandling: promhttp.HTTPErrorOnError,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /{$}", index)
+	s.http = &http.Server{
+		Handler:           guard(mux),
+		ReadHeaderTimeout: headTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve serves l until Close. It owns l.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
+	return nil
+}
+
+// Close ends the server: requests in progress have until ctx ends.
+func (s *Server) Close(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+// guard refuses what another site's page could make a browser send.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Values("Origin") != nil:
+			say(w, http.StatusForbidden, "requests with an Origin field are refused")
+			return
+		case !hostIsLocal(r):
+			say(w, http.StatusMisdirectedRequest, "not a name of this listener")
+			return
+		case r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")):
+			say(w, http.StatusUnsupportedMediaType, "content must be application/json")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostIsLocal reports whether the request names us by an address or as
+// localhost. Any other name may be another site's, whose owner has pointed it
+// at loopback to make its pages same-origin with us.
+func hostIsLocal(r *http.Request) bool {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if _, isTCP := local.(*net.TCPAddr); !isTCP {
+		return true // no browser speaks over a Unix socket
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+func isJSON(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == "application/json"
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	ready, why := s.opt.Ready()
+	if !ready {
+		w.Header().Set("Retry-After", "1")
+		say(w, http.StatusServiceUnavailable, why)
+		return
+	}
+	say(w, http.StatusOK, "ready")
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text) // a client that left needs no answer
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = fmt.Fprint(w, indexPage)
+}
+
+const indexPage = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>edge admin</title>
+<h1>edge admin</h1>
+<ul>
+<li><a href="/metrics">/metrics</a>: counters and gauges for Prometheus
+<li><a href="/healthz">/healthz</a>: 200 while the process lives
+<li><a href="/readyz">/readyz</a>: 200 while clients are served, 503 before and while draining
+</ul>
+</html>
+`

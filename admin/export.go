@@ -1,0 +1,104 @@
+package admin
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// exporter writes metrics as they are collected. Labels are name, value, name,
+// value.
+type exporter struct{ ch chan<- prometheus.Metric }
+
+func split(labels []string) (names, values []string) {
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	return names, values
+}
+
+func (e exporter) one(t prometheus.ValueType, name, help string, v float64, labels []string) {
+	names, values := split(labels)
+	e.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), t, v, values...)
+}
+
+func (e exporter) counter(name, help string, v uint64, labels ...string) {
+	e.one(prometheus.CounterValue, name, help, float64(v), labels)
+}
+
+func (e exporter) gauge(name, help string, v float64, labels ...string) {
+	e.one(prometheus.GaugeValue, name, help, v, labels)
+}
+
+func (e exporter) histogram(name, help string, s *snapshot, labels ...string) {
+	names, values := split(labels)
+	count, sum, buckets := s.export()
+	e.ch <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, names, nil), count, sum, buckets, values...)
+}
+
+// count is a counter of another room.
+type count struct {
+	label string
+	n     int64
+}
+
+// counts writes counters that differ in one label.
+func (e exporter) counts(name, help, label string, all []count, more ...string) {
+	for _, c := range all {
+		e.counter(name, help, uint64(max(c.n, 0)), append([]string{label, c.label}, more...)...)
+	}
+}
+
+func (s *Sources) collectStore(e exporter) {
+	if s.Store != nil {
+		v := s.Store()
+		e.gauge("edge_store_entries", "Stored responses.", float64(v.Entries))
+		e.gauge("edge_store_used_bytes", "What stored responses take up, bookkeeping included.", float64(v.Bytes))
+		e.gauge("edge_store_budget_bytes", "What they may take up.", float64(v.Budget))
+		e.counts("edge_store_events_total", "What happened to stored responses.", "event", []count{
+			{"stored", v.Stored}, {"evicted", v.Evicted}, {"rejected", v.Rejected}, {"replaced", v.Replaced},
+			{"removed", v.Removed}, {"freshened", v.Freshened}, {"invalidated", v.Invalidated}, {"doomed", v.Doomed},
+			{"too-large", v.TooLarge}, {"aborted", v.Aborted}})
+	}
+	if s.Proxy != nil {
+		v := s.Proxy()
+		e.gauge("edge_fills", "Fetches being stored now.", float64(v.Fills))
+		e.gauge("edge_refreshes", "Background refreshes now.", float64(v.Refreshes))
+		e.gauge("edge_tunnels", "Tunnels now.", float64(v.Tunnels))
+		e.gauge("edge_lock_waiting", "Requests waiting for another's fetch now.", float64(v.Waiting))
+		e.gauge("edge_lock_keys", "Keys being fetched now.", float64(v.Locks))
+	}
+}
+
+func (s *Sources) collectServer(e exporter) {
+	if s.Server != nil {
+		v := s.Server()
+		e.gauge("edge_connections", "Clients' connections now.", float64(v.Open))
+		e.counter("edge_connections_accepted_total", "Clients' connections served.", uint64(v.Accepted))
+		e.counts("edge_connections_refused_total", "Clients' connections over a limit.", "limit",
+			[]count{{"listener", v.RefusedTotal}, {"address", v.RefusedAddr}})
+		e.counter("edge_connections_shed_total", "Clients' connections ended for want of descriptors.", uint64(v.Shed))
+		e.counter("edge_accept_errors_total", "Accepts that failed.", uint64(v.AcceptErrors))
+		e.counter("edge_tls_handshakes_failed_total", "Clients' TLS handshakes that failed.", uint64(v.TLSFailed))
+	}
+	if s.AccessLog != nil {
+		v := s.AccessLog()
+		e.counter("edge_access_log_written_total", "Lines of the access log written.", v.Written)
+		e.counter("edge_access_log_dropped_total", "Lines of the access log dropped for want of room.", v.Dropped)
+		e.counter("edge_access_log_lost_total", "Lines of the access log that could not be written.", v.Lost)
+	}
+}
+
+func (s *Sources) collectPools(e exporter) {
+	if s.Pools == nil {
+		return
+	}
+	for origin, v := range s.Pools() {
+		const conns, connsHelp = "edge_pool_connections", "Connections to origins now, by state."
+		e.gauge(conns, connsHelp, float64(v.Idle), "origin", origin, "state", "idle")
+		e.gauge(conns, connsHelp, float64(v.Busy), "origin", origin, "state", "busy")
+		e.gauge("edge_pool_waiting", "Requests waiting for a connection to an origin now.", float64(v.Waiting), "origin", origin)
+		e.counts("edge_pool_gets_total", "Connections to origins handed out, or not.", "how", []count{
+			{"dialed", v.Dialed}, {"reused", v.Reused}, {"failed", v.Failed}, {"refused", v.Refused},
+			{"waited", v.Waited}, {"waited-too-long", v.WaitedTooLong}}, "origin", origin)
+		e.counts("edge_pool_closed_total", "Connections to origins closed, by why.", "why", []count{
+			{"by-peer", v.ClosedByPeer}, {"spoke", v.Spoke}, {"expired", v.Expired}, {"evicted", v.Evicted},
+			{"discarded", v.Discarded}}, "origin", origin)
+	}
+}
