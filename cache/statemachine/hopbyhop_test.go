@@ -1,0 +1,54 @@
+package statemachine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStripHopByHop(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		lines    []string
+		trailers bool
+		want     []string
+	}{
+		{name: "nothing", lines: []string{"A: 1"}, want: []string{"A: 1"}},
+		{name: "named", lines: []string{"Connection: close, a", "A: 1", "connection: B , c", "b: 2", "D: 3"}, want: []string{"D: 3"}},
+		{name: "known to concern one connection", lines: []string{"Keep-Alive: 1", "Proxy-Connection: 1", "TE: gzip", "Transfer-Encoding: chunked", "Upgrade: h2c", "HTTP2-Settings: x", "A: 1"}, want: []string{"A: 1"}},
+		{name: "not by a client's wish", lines: []string{"Connection: Host, content-length, cache-control", "Host: h", "Content-Length: 3", "Cache-Control: no-store"},
+			want: []string{"Host: h", "Content-Length: 3", "Cache-Control: no-store"}},
+		{name: "named, though known", lines: []string{"Connection: cookie, authorization", "Cookie: a", "Authorization: b"}},
+		{name: "trailers", lines: []string{"TE: gzip, Trailers", "Trailer: a", "Connection: te"}, trailers: true, want: []string{"Trailer: a", "TE: trailers"}},
+		{name: "no trailers", lines: []string{"TE: trailers", "Trailer: a"}},
+		{name: "TE without trailers", lines: []string{"TE: gzip"}, trailers: true},
+	} {
+		f := fieldsOf(tc.lines...)
+		StripHopByHop(&f, tc.trailers)
+		if got, want := string(f.AppendLines(nil)), strings.Join(append(tc.want, ""), "\r\n"); got != want {
+			t.Errorf("%s: %q, want %q", tc.name, got, want)
+		}
+	}
+}
+
+// Many connection options must not cost many times many fields.
+func TestStripHopByHopIsLinear(t *testing.T) {
+	var options []string
+	for i := range 100_000 {
+		options = append(options, fmt.Sprint("x", i))
+	}
+	f := fieldsOf("Connection: " + strings.Join(options, ","))
+	for i := range 10_000 {
+		f.AddString(fmt.Sprint("X", i*10), "1")
+		f.AddString(fmt.Sprint("Y", i), "1")
+	}
+	begin := time.Now()
+	StripHopByHop(&f, false)
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if f.Len() != 10_000 {
+		t.Errorf("%d fields are left", f.Len())
+	}
+}
