@@ -143,7 +143,7 @@ func (e *originError) Unwrap() error { return e.err }
 func connectError(err error) *originError {
 	kind := pool.KindOf(err)
 	return &originError{status: kind.ProxyStatus(), err: err, unsent: true, silent: true, timedOut: kind.Timeout(),
-		unavailable: kind == pool.KindLimit || kind == pool.KindClosed || kind == pool.KindLocal}
+		unavailable: kind == pool.KindExhausted || kind == pool.KindClosed || kind == pool.KindLocal}
 }
 
 // exchangeError explains why a connection brought no response.
@@ -156,10 +156,10 @@ func (u *upstream) exchangeError(err error) *originError {
 	var protocol *h1.Error
 	var timeout net.Error
 	switch {
-	case errors.As(err, &protocol):
-		e.malformed, e.status = true, "http_protocol_error"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.timedOut, e.status = true, "http_response_timeout"
+	case errors.As(err, &protocol):
+		e.malformed, e.status = true, "http_protocol_error"
 	case !e.silent:
 		e.status = "http_response_incomplete"
 	}
