@@ -23,6 +23,7 @@ type Conn struct {
 	made      time.Time
 	idleSince time.Time
 	uses      int
+	tlsByte   [1]byte // for probe
 }
 
 // The states of a Conn.
@@ -92,15 +93,7 @@ func (c *Conn) probe() silence {
 	// a socket that has only what is there. What it has already read ahead
 	// is looked at as well.
 	c.socket.probing = true
-	var b [1]byte
-	n, err := t.Read(b[:])
+	n, err := t.Read(c.tlsByte[:])
 	c.socket.probing = false
-	switch {
-	case n > 0:
-		return spoke
-	case isNothingThere(err):
-		return silent
-	default:
-		return closed
-	}
+	return silenceOf(n, err)
 }

@@ -235,10 +235,12 @@ func (g *group) sweep(now time.Time) {
 	g.mu.Lock()
 	idle := slices.Clone(g.idle)
 	g.mu.Unlock()
+	var look look
+	look.init()
 	for _, c := range idle {
 		// Any of these may have been handed out since. To peek harms nobody;
 		// all else waits until c is found to be idle still, and taken.
-		suspect := c.socket.raw != nil && c.socket.peek() != silent
+		suspect := c.socket.raw != nil && look.peek(c.socket.raw) != silent
 		if !g.takeIdle(c, now, suspect) {
 			continue
 		}

@@ -285,10 +285,10 @@ func TestIdleMustBeSilent(t *testing.T) {
 				}
 				p.Put(c)
 				if sweep {
-					eventually(t, "the sweep finds it", func() bool { return tc.count(p.Stats()) == 1 })
-					if s := p.Stats(); s.Idle != 0 || s.Busy != 0 {
-						t.Errorf("after the sweep: %+v", s)
-					}
+					eventually(t, "the sweep finds it", func() bool {
+						s := p.Stats()
+						return tc.count(s) == 1 && s.Idle == 0 && s.Busy == 0
+					})
 					return
 				}
 				next := get(t, p, target)

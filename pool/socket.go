@@ -18,15 +18,18 @@ const (
 )
 
 // socket is what lies under a connection, with a way to look without waiting.
-// It stands between the socket and TLS. Owned as its Conn is.
+// It stands between the socket and TLS. Owned as its Conn is, but for Conn and
+// raw, which do not change.
 type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil where Conn is no real socket
 	probing bool            // Read takes what is there and does not wait
+	look    look
 }
 
 func newSocket(nc net.Conn) *socket {
 	s := &socket{Conn: nc}
+	s.look.init()
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -43,7 +46,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	if s.raw == nil {
 		return s.readSoon(p)
 	}
-	n, err := s.recv(p, 0)
+	n, err := s.look.recv(s.raw, p, 0)
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return 0, nothingThere{}
@@ -55,18 +58,59 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// peek looks at the socket and takes nothing from it. On a real socket it may
-// run beside anything else done with the connection.
+// peek looks at the socket and takes nothing from it.
 func (s *socket) peek() silence {
-	var b [1]byte
-	var n int
-	var err error
 	if s.raw != nil {
-		n, err = s.recv(b[:], syscall.MSG_PEEK)
-	} else {
-		// It is lost where there is one; but then the connection is as well.
-		n, err = s.readSoon(b[:])
+		return s.look.peek(s.raw)
 	}
+	// It is lost where there is one; but then the connection is as well.
+	n, err := s.readSoon(s.look.one[:])
+	return silenceOf(n, err)
+}
+
+// look is one recv(2) that does not wait, with room for what goes in and out,
+// so that looking allocates nothing.
+type look struct {
+	p     []byte
+	flags int
+	n     int
+	err   error
+	one   [1]byte
+	call  func(fd uintptr)
+}
+
+func (l *look) init() { l.call = l.onDescriptor }
+
+// peek looks at a socket and takes nothing from it. With a look of one's own
+// that may be done beside anything else that uses the socket.
+func (l *look) peek(raw syscall.RawConn) silence {
+	n, err := l.recv(raw, l.one[:], syscall.MSG_PEEK)
+	return silenceOf(n, err)
+}
+
+// recv is recv(2): EAGAIN where nothing is there, no bytes and no error where
+// the peer has closed.
+func (l *look) recv(raw syscall.RawConn, p []byte, flags int) (int, error) {
+	l.p, l.flags = p, flags|syscall.MSG_DONTWAIT
+	// Control, not Read: Read would fail on a deadline that has passed.
+	err := raw.Control(l.call)
+	l.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return max(l.n, 0), l.err
+}
+
+func (l *look) onDescriptor(fd uintptr) {
+	for {
+		l.n, _, l.err = syscall.Recvfrom(int(fd), l.p, l.flags)
+		if !errors.Is(l.err, syscall.EINTR) {
+			return
+		}
+	}
+}
+
+func silenceOf(n int, err error) silence {
 	switch {
 	case n > 0:
 		return spoke
@@ -77,26 +121,9 @@ func (s *socket) peek() silence {
 	}
 }
 
-// recv is recv(2) without waiting: EAGAIN where nothing is there.
-func (s *socket) recv(p []byte, flags int) (n int, err error) {
-	// Control, not Read: Read would fail on a deadline that has passed.
-	cerr := s.raw.Control(func(fd uintptr) {
-		for {
-			n, _, err = syscall.Recvfrom(int(fd), p, flags|syscall.MSG_DONTWAIT)
-			if !errors.Is(err, syscall.EINTR) {
-				return
-			}
-		}
-	})
-	if cerr != nil {
-		return 0, cerr
-	}
-	return max(n, 0), err
-}
-
-// soon is as short as a read with a deadline can be and still find what is
-// there.
-const soon = time.Microsecond
+// soon is how long a look takes where there is no socket. In the virtual time of
+// a test that finds all there is; in real time the deadline is over at once.
+const soon = time.Nanosecond
 
 // readSoon is the look for connections that are no sockets, as tests have
 // them: those that can tell of a close without a read are asked first.
