@@ -1,7 +1,11 @@
 package storage
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
@@ -103,5 +107,48 @@ func BenchmarkStore(b *testing.B) {
 		if err := put(b, m, i, body); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// resident returns the process's resident memory in bytes, 0 where the system
+// does not tell.
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(b), &size, &pages); err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// TestResidentMemory: a full store takes no more than its budget, and what the
+// garbage collector adds to the part that is on the heap.
+func TestResidentMemory(t *testing.T) {
+	if instrumented || resident() == 0 {
+		t.Log("measured in plain builds on Linux")
+		return
+	}
+	const size = 64 << 20
+	debug.FreeOSMemory()
+	before := resident()
+	m := open(t, MemoryOptions{Size: size})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 60000 {
+		if err := put(t, m, i, make([]byte, 1<<rnd.IntN(15))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := m.Stats()
+	debug.FreeOSMemory()
+	took := resident() - before
+	t.Logf("%d MiB resident for a budget of %d; %d entries, %d MiB in use", took>>20, size>>20, s.Entries, s.Bytes>>20)
+	if most := int64(size + size*15/100 + 8<<20); took > most {
+		t.Errorf("%d bytes resident, at most %d", took, most)
+	}
+	if s.Bytes < size*3/4 {
+		t.Errorf("only %d of %d bytes are in use", s.Bytes, size)
 	}
 }

@@ -132,7 +132,9 @@ func (e *entry) Release() {
 	e.mu.Lock()
 	var old *head
 	left := e.refs.drop()
-	if left <= 1 {
+	// One left is the index's only if e is still in the index now: the index
+	// gives its reference back after it has cleared indexed.
+	if left == 0 || left == 1 && e.indexed.Load() {
 		old, e.retired = e.retired, nil
 		e.stale.Store(false)
 	}

@@ -62,10 +62,9 @@ const (
 	// counterSpacing: one frequency counter for that many bytes of budget.
 	counterSpacing = 512
 	minCounters    = 1 << 10
-	// counterBytes is what a counter takes, in bytes: four rows of 4 bits,
-	// up to doubled by rounding up to a power of two, and the doorkeeper's
-	// bits.
-	counterBytes = 6
+	// counterBytes is what a counter takes, in bytes: four rows of 4 bits and
+	// ten bits of doorkeeper, each up to doubled by rounding to a power of two.
+	counterBytes = 7
 )
 
 // touches is one stripe of hits on their way to ristretto.

@@ -84,7 +84,7 @@ func (p *probation) pop(limit int64) *entry {
 
 // present brings a newly published entry before the judge, or has it wait.
 func (m *Memory) present(e *entry) {
-	if m.probation.remembered(e.id) || !m.arena.pressed(headroom) {
+	if !m.arena.pressed(headroom) || m.probation.remembered(e.id) || m.judge.knows(e.id) {
 		m.submit(e)
 		return
 	}

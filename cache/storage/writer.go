@@ -95,6 +95,7 @@ type writer struct {
 	f       *fill
 	part    bool
 	over    bool  // ended
+	broken  bool  // a Write ended with its context: nobody knows what it took
 	keepErr error // why the body will not be kept although it goes on: window mode
 
 	doomed       atomic.Bool
@@ -114,6 +115,9 @@ func (w *writer) Write(ctx context.Context, p []byte) error {
 	if w.over {
 		return fmt.Errorf("storage: write after the end: %w", ErrAborted)
 	}
+	if w.broken {
+		return w.fail(fmt.Errorf("%w: write after one that its context ended", ErrAborted))
+	}
 	if left := w.e.total - w.f.end; w.e.total >= 0 && int64(len(p)) > left {
 		return w.fail(fmt.Errorf("%w: %d bytes more than the %d announced", ErrAborted, int64(len(p))-left, w.e.total))
 	}
@@ -121,6 +125,7 @@ func (w *writer) Write(ctx context.Context, p []byte) error {
 		c, err := w.space(ctx, len(p))
 		if err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				w.broken = true
 				return err
 			}
 			return w.fail(err)
@@ -271,6 +276,9 @@ func (w *writer) seal() {
 func (w *writer) Commit(trailers []byte) error {
 	if w.over {
 		return fmt.Errorf("storage: commit after the end: %w", ErrAborted)
+	}
+	if w.broken {
+		return w.fail(fmt.Errorf("%w: commit after a write that its context ended", ErrAborted))
 	}
 	if !w.part && w.e.total >= 0 && w.f.end != w.e.total {
 		return w.fail(fmt.Errorf("%w: %d bytes of the %d announced", ErrAborted, w.f.end, w.e.total))

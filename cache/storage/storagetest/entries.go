@@ -284,8 +284,15 @@ func testFreshen(t *testing.T, s suite) {
 	if string(before.Head) != was {
 		t.Fatal("a head changed under the hands of one who retains the entry")
 	}
-	e.Release()
+	// Nor does it when everybody else has gone, the index included.
 	mustPut(t, st, item{key: 1, body: []byte("new")})
+	e.Release()
+	for i := range 50 { // and the memory is wanted
+		mustPut(t, st, item{key: 100 + i, body: content(1, 50)})
+	}
+	if string(before.Head) != was {
+		t.Fatal("a head changed after its entry was replaced, though it is retained")
+	}
 	if err := st.Freshen(e, &message.Stored{}, 10); !errors.Is(err, storage.ErrGone) {
 		t.Fatalf("freshening what was replaced: %v", err)
 	}

@@ -146,8 +146,8 @@ func testWindowSlow(t *testing.T, s suite) {
 	}
 }
 
-// testWindowContext: "it may wait for readers, until ctx ends", and may be
-// called again.
+// testWindowContext: "it may wait for readers, until ctx ends"; how much it took
+// by then is unknown, so nothing can be made whole any more.
 func testWindowContext(t *testing.T, s suite) {
 	st := s.store(t, nil)
 	w := begin(t, st, item{key: 1, unknown: true})
@@ -162,7 +162,10 @@ func testWindowContext(t *testing.T, s suite) {
 	if err := w.Write(ctx, content(4, window)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a write that nobody makes room for: %v", err)
 	}
-	w.Abort(errors.New("waited long enough"))
+	if err := w.Commit(nil); !errors.Is(err, storage.ErrAborted) {
+		t.Fatalf("a commit after a write that took nobody knows how much: %v", err)
+	}
+	w.Abort(errors.New("deferred"))
 	if _, err := drain(r); !errors.Is(err, storage.ErrAborted) {
 		t.Fatal(err)
 	}
