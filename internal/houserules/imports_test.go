@@ -233,7 +233,7 @@ func matches(name string, patterns []string) bool {
 // TestRulesNameRoomsAsSpelt keeps the lists from rotting: a misspelt room would
 // make a rule about nothing.
 func TestRulesNameRoomsAsSpelt(t *testing.T) {
-	planned := []string{"admin", "bench", "cache/lock", "cache/statemachine", "cache/storage", "cmd/edge", "config",
+	planned := []string{"accesslog", "admin", "bench", "cache/lock", "cache/statemachine", "cache/storage", "cmd/edge", "config",
 		"internal", "lb", "message", "message/sf", "pool", "proxy", "purge", "server", "testdata", "wire", "wire/*", "wire/h2", "."}
 	check := func(where string, rooms []string) {
 		for _, r := range rooms {

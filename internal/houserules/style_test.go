@@ -14,7 +14,9 @@ import (
 )
 
 // maxLines is the ratchet: a function, from func to its closing brace, fits a
-// screen. In test files a table is data, and its lines do not count.
+// screen. In test files a table is data, and its lines do not count; and a
+// subtest (the function given to Run, Fuzz or synctest.Test) is a function of
+// its own.
 const maxLines = 70
 
 // longFunctions are the exceptions, each with its length now and its reason.
@@ -58,13 +60,49 @@ func functionLengths(s *source) map[string]int {
 		if !ok || f.Body == nil {
 			continue
 		}
-		n := line(f.End()) - line(f.Pos()) + 1
+		name := s.path + ":" + receiver(f) + f.Name.Name
+		lengths[name] = line(f.End()) - line(f.Pos()) + 1
 		if s.isTest() || isSuite(s.dir()) {
-			n -= tableLines(f.Body, line)
+			measureTest(lengths, name, f, f.Body, line)
 		}
-		lengths[s.path+":"+receiver(f)+f.Name.Name] = n
 	}
 	return lengths
+}
+
+// measureTest sets the length of f, a function of a test, without its tables
+// and subtests, and of each subtest.
+func measureTest(lengths map[string]int, name string, f ast.Node, body *ast.BlockStmt, line func(token.Pos) int) {
+	n := line(f.End()) - line(f.Pos()) + 1 - tableLines(body, line)
+	for _, sub := range subtests(body) {
+		n -= line(sub.End()) - line(sub.Pos()) - tableLines(sub.Body, line)
+		measureTest(lengths, fmt.Sprintf("%s/subtest at line %d", name, line(sub.Pos())), sub, sub.Body, line)
+	}
+	lengths[name] = n
+}
+
+// subtests returns the outermost functions given to Run, Fuzz or Test that
+// are not part of a table.
+func subtests(body ast.Node) []*ast.FuncLit {
+	var list []*ast.FuncLit
+	ast.Inspect(body, func(n ast.Node) bool {
+		if _, table := n.(*ast.CompositeLit); table {
+			return false
+		}
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return true
+		}
+		sel, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || !slices.Contains([]string{"Run", "Fuzz", "Test"}, sel.Sel.Name) {
+			return true
+		}
+		lit, ok := call.Args[len(call.Args)-1].(*ast.FuncLit)
+		if ok {
+			list = append(list, lit)
+		}
+		return !ok
+	})
+	return list
 }
 
 // tableLines counts lines inside the outermost composite literals.
@@ -112,6 +150,12 @@ func TestFunctionLengthSeesViolations(t *testing.T) {
 	s = newSource("pool/a_test.go", []byte("package p\nfunc f() {\n"+table+"}\n"))
 	if n := functionLengths(s)["pool/a_test.go:f"]; n != 3 {
 		t.Errorf("length of a test with a table = %d, want 3", n)
+	}
+	sub := "t.Run(x, func() {\n" + table + body + "})\n"
+	s = newSource("pool/a_test.go", []byte("package p\nfunc f() {\n"+sub+sub+"}\n"))
+	got := functionLengths(s)
+	if len(got) != 3 || got["pool/a_test.go:f"] != 4 || got["pool/a_test.go:f/subtest at line 3"] != 72 {
+		t.Errorf("lengths of a test with two subtests = %v, want 4, 72, 72", got)
 	}
 }
 
@@ -291,7 +335,8 @@ func isIdent(e ast.Expr, name string) bool {
 
 // TestSkips: a skipped test hides what it would have found. One may be
 // skipped only for a reason that has a name: Skip(skipWithoutX), where
-// skipWithoutX is a constant that says what is missing.
+// skipWithoutX is a constant that says what is missing. A fuzz target may pass
+// over an input that is not about what it tests.
 func TestSkips(t *testing.T) {
 	var findings []string
 	for _, s := range goFiles(t) {
@@ -305,6 +350,9 @@ func TestSkips(t *testing.T) {
 func checkSkips(s *source) []string {
 	var findings []string
 	ast.Inspect(s.ast, func(n ast.Node) bool {
+		if f, ok := n.(*ast.FuncDecl); ok && s.isTest() && strings.HasPrefix(f.Name.Name, "Fuzz") {
+			return false
+		}
 		call, ok := n.(*ast.CallExpr)
 		if !ok {
 			return true
