@@ -34,6 +34,9 @@ func (x *exchange) serveStored(a *statemachine.Action) statemachine.Delivery {
 		}
 		return x.finish(nil)
 	}
+	if e.Trailers() != nil {
+		x.out.Length = message.LengthUnknown // trailers need the chunked coding
+	}
 	rd := e.Reader(0, -1)
 	defer rd.Close()
 	return x.sendFrom(rd, e, false)
@@ -117,6 +120,11 @@ func (x *exchange) sendFrom(rd storage.Reader, e storage.Entry, live bool) state
 			x.err = err
 			return statemachine.Unreadable
 		}
+	}
+	if x.out.Trailers && e.Trailers() != nil && x.req.Version >= message.HTTP11 {
+		// RFC 9110 section 6.5: only a framing that ends explicitly has room
+		// for trailers, whatever is known of the length.
+		x.out.Length = message.LengthUnknown
 	}
 	if x.sendHead() != nil || live && x.client.Flush() != nil {
 		return statemachine.ClientGone

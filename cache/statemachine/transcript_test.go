@@ -116,15 +116,7 @@ func (b *bench) Exchange(script *transcript.Exchange) (got *transcript.Got, err 
 		return nil, fmt.Errorf("%d lock lines left", len(x.locks))
 	}
 	d := x.m.Decision()
-	x.got.Reason = d.Reason.String()
-	if d.Forward != ReasonNone {
-		x.got.Reason = d.Forward.String()
-		if d.NotStored != ReasonNone {
-			x.got.Further = d.NotStored.String()
-		} else if d.Reason != d.Forward {
-			x.got.Further = d.Reason.String()
-		}
-	}
+	x.got.SetReasons(d.Forward.String(), d.Reason.String(), d.NotStored.String(), ReasonNone.String())
 	return &x.got, nil
 }
 

@@ -35,6 +35,22 @@ type Got struct {
 	Trailers        []Field
 }
 
+// SetReasons sets Reason and Further from the three reasons of a
+// statemachine.Decision, whose absence is none.
+func (g *Got) SetReasons(forward, reason, notStored, none string) {
+	g.Reason = reason
+	if forward == none {
+		return
+	}
+	g.Reason = forward
+	switch {
+	case notStored != none:
+		g.Further = notStored
+	case reason != forward:
+		g.Further = reason
+	}
+}
+
 // Forwarded is a request as the origin got it.
 type Forwarded struct {
 	Method, Target string
