@@ -62,7 +62,7 @@ bench: ## CPU per request beside nginx and the kernel's floor, and the herd
 	go run ./bench $(BENCH)
 
 diagram: ## render the state diagram from the machine's table
-	go generate ./cache/statemachine
+	go test ./cache/statemachine -run TestDiagram -update
 
 clean: ## remove what build and test left
 	rm -rf edge bin
