@@ -32,6 +32,10 @@ type rig struct {
 	route  *Route
 	origin *scriptedOrigin
 	seen   *recorder
+
+	mu      sync.Mutex
+	conns   []net.Conn
+	serving sync.WaitGroup
 }
 
 // rigOption changes the rig before it starts.
@@ -76,15 +80,26 @@ func (r *rig) accept() {
 		if err != nil {
 			return
 		}
-		go r.proxy.ServeConn(h1.NewServerConn(nc, &h1.ServerOptions{Scheme: "http"}), netip.MustParseAddrPort("192.0.2.1:1234"))
+		r.mu.Lock()
+		r.conns = append(r.conns, nc)
+		r.mu.Unlock()
+		r.serving.Go(func() {
+			r.proxy.ServeConn(h1.NewServerConn(nc, &h1.ServerOptions{Scheme: "http"}), netip.MustParseAddrPort("192.0.2.1:1234"))
+		})
 	}
 }
 
 // close ends everything and waits for it, as a bubble demands.
 func (r *rig) close() {
 	r.front.Close()
+	r.mu.Lock()
+	for _, nc := range r.conns {
+		nc.Close()
+	}
+	r.mu.Unlock()
 	r.proxy.Close()
 	r.origin.close()
+	r.serving.Wait()
 	r.pool.Close()
 	r.store.Close()
 }
@@ -207,7 +222,7 @@ func (o *scriptedOrigin) close() {
 // client is a connection to the proxy.
 type client struct {
 	t  testing.TB
-	nc net.Conn
+	nc *memconn.Conn
 	br *bufio.Reader
 }
 

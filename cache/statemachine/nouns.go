@@ -57,7 +57,7 @@ func (m *HTTPCache) failStatus() int {
 	switch m.decision.Reason {
 	case ReasonOnlyIfCached, ReasonLockTimeout:
 		return 504
-	case ReasonBadNotModified, ReasonPart, ReasonNotUnderstood:
+	case ReasonBadNotModified, ReasonMalformed:
 		return 502
 	}
 	if m.decision.Status != 0 {

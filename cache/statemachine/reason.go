@@ -51,6 +51,7 @@ const (
 	ReasonServerError     // 5xx from the origin, not stored by default
 	ReasonBadNotModified  // a 304 that matches nothing stored
 	ReasonConnectionError // no response from the origin
+	ReasonMalformed       // what came from the origin is no response to what was asked
 	ReasonTimeout         // the origin took too long
 	ReasonOnlyIfCached    // only-if-cached, nothing usable stored
 
@@ -120,6 +121,7 @@ var reasonTable = [numReasons]struct {
 	ReasonServerError:          {"server-error", fwdMiss, true},
 	ReasonBadNotModified:       {"bad-not-modified", fwdMiss, true},
 	ReasonConnectionError:      {"connection-error", fwdMiss, true},
+	ReasonMalformed:            {"malformed", fwdMiss, true},
 	ReasonTimeout:              {"timeout", fwdMiss, true},
 	ReasonOnlyIfCached:         {"only-if-cached", fwdNone, true},
 }

@@ -11,10 +11,10 @@ func (m *HTTPCache) classifyResponse(resp *message.Response, now Instant) (Outco
 		return m.classifyNotModified(resp)
 	// RFC 9110 section 15.3.7: a 206 answers a range request only.
 	case resp.Status == 206 && (m.form != FormAsIs || !m.req.Fields.Has(message.FieldRange)):
-		return isBroken, ReasonPart
+		return isBroken, ReasonMalformed
 	// RFC 9110 section 15.2.2: we ask for no upgrade here.
 	case resp.Status < 200:
-		return isBroken, ReasonNotUnderstood
+		return isBroken, ReasonMalformed
 	// RFC 5861 section 4: "when an error is encountered, a cached stale
 	// response MAY be used to satisfy the request".
 	case isServerError(resp.Status) && m.errorStale(now):
@@ -121,8 +121,12 @@ func (m *HTTPCache) classifyFailure(f Failure, now Instant) (Outcome, Reason) {
 }
 
 func failureReason(f Failure) Reason {
-	if f == FailureTimeout {
+	switch f {
+	case FailureTimeout:
 		return ReasonTimeout
+	case FailureMalformed:
+		return ReasonMalformed
+	case FailureConnection, FailureUnavailable, FailureClient, FailureLoop:
 	}
 	return ReasonConnectionError
 }
@@ -152,7 +156,7 @@ func (m *HTTPCache) classifyPassed(resp *message.Response) (Outcome, Reason) {
 	m.decision.ForwardStatus = resp.Status
 	switch {
 	case resp.Status == 101 && m.req.Upgrade == nil, resp.Status < 200 && resp.Status != 101:
-		return isBroken, ReasonNotUnderstood
+		return isBroken, ReasonMalformed
 	// A "non-error response" is one with a 2xx or 3xx status code.
 	case !isSafe(m.req.Method) && resp.Status >= 200 && resp.Status < 400:
 		return isSuccess, m.decision.Reason
