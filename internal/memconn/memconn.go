@@ -94,6 +94,14 @@ func (c *Conn) SetLinger(seconds int) error {
 // 0 says on a socket.
 func (c *Conn) PeerClosed() bool { return c.in.drained() }
 
+// Unread returns, without blocking, how many bytes are there to be read: what
+// FIONREAD says on a socket.
+func (c *Conn) Unread() int {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return len(c.in.buf) - c.in.off
+}
+
 // LocalAddr returns this end's address.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 

@@ -20,6 +20,9 @@ func TestHalfCloseLeavesTheOtherDirection(t *testing.T) {
 	a, b := Pipe()
 	a.Write([]byte("question"))
 	a.CloseWrite()
+	if n := b.Unread(); n != len("question") || a.Unread() != 0 {
+		t.Fatalf("Unread: b %d, a %d", n, a.Unread())
+	}
 	got, err := io.ReadAll(b)
 	if string(got) != "question" || err != nil {
 		t.Fatalf("read %q, %v", got, err)

@@ -19,12 +19,21 @@ const (
 
 // prober looks at a connection without blocking and without reading from it.
 type prober struct {
-	raw    syscall.RawConn
-	closer interface{ PeerClosed() bool } // a connection that can say so itself
-	look   func(fd uintptr)
-	state  peerState
-	b      [1]byte
-	ready  bool
+	raw   syscall.RawConn
+	self  inspectable
+	look  func(fd uintptr)
+	state peerState
+	b     [1]byte
+	ready bool
+}
+
+// inspectable is a connection that is no socket and can say itself what a look
+// at one would.
+type inspectable interface {
+	// PeerClosed: the peer's direction has ended and nothing is left to read.
+	PeerClosed() bool
+	// Unread: how many bytes are there to be read.
+	Unread() int
 }
 
 // probe looks at nc. Beneath TLS, bytes may be an alert as well as data, so
@@ -40,10 +49,14 @@ func (p *prober) probe(nc net.Conn) peerState {
 			return peerGone // we closed it ourselves
 		}
 		return p.state
-	case p.closer != nil && p.closer.PeerClosed():
+	case p.self == nil:
+		return peerUnknown
+	case p.self.PeerClosed():
 		return peerGone
+	case p.self.Unread() > 0:
+		return peerSpeaks
 	}
-	return peerUnknown
+	return peerQuiet
 }
 
 func (p *prober) prepare(nc net.Conn) {
@@ -61,7 +74,7 @@ func (p *prober) prepare(nc net.Conn) {
 			return
 		}
 	}
-	p.closer, _ = nc.(interface{ PeerClosed() bool })
+	p.self, _ = nc.(inspectable)
 }
 
 func (p *prober) peek(fd uintptr) {
