@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"edge/config"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var file, old string
+	cmd := &cobra.Command{
+		Use:   "check -c FILE",
+		Short: "Validate a configuration: every mistake at once, with its line",
+		Long: `check reads a configuration as run would, with the files it names, and prints
+every mistake as file:line:column: key: what is wrong. It exits 1 if there is any.
+
+With --diff it also prints what would change from another configuration, a line
+for each key: a valid file can be the wrong one too.`,
+		Example: `  edge check -c edge.yaml
+  edge check -c new.yaml --diff /etc/edge/edge.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.check(file, old) },
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration `FILE`")
+	cmd.Flags().StringVar(&old, "diff", "", "print what changes from this `FILE`")
+	_ = cmd.MarkFlagRequired("config") // fails only for a flag that is not there
+	return cmd
+}
+
+func (a *app) check(file, old string) error {
+	c, err := config.Load(file)
+	if err != nil {
+		return failure{err}
+	}
+	if old != "" {
+		before, err := config.Load(old)
+		if err != nil {
+			return failure{err}
+		}
+		for _, line := range config.Diff(before, c) {
+			if _, err := fmt.Fprintln(a.stdout, line); err != nil {
+				return failure{err}
+			}
+		}
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: ok: %s, %s, %s\n", file,
+		plural(len(c.Listeners), "listener"), plural(len(c.Origins), "origin"), plural(len(c.Routes), "route"))
+	return err
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

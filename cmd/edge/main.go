@@ -1,0 +1,114 @@
+// Command edge is a caching CDN node: it stands in front of HTTP origins,
+// answers from memory whenever HTTP allows it, and sends each miss to the
+// origin once however many clients ask.
+//
+// This is the one package that knows every room, and it does nothing but wire
+// them: flags to configuration (run.go, check.go, demo.go), configuration to
+// the rooms' own options (routes.go, origins.go, listeners.go), and the whole to
+// a process that lives and ends (node.go, reload.go).
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+
+	"edge/server"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it could not be done; stderr says why
+	exitUsage  = 2 // it was not understood
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run runs one command and returns its exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, server.Signals...)
+	defer signal.Stop(signals)
+	return (&app{stdout: stdout, stderr: stderr, signals: signals}).run(args)
+}
+
+// app is what commands need of the world, so that tests can stand in for it.
+type app struct {
+	stdout, stderr io.Writer
+	signals        <-chan os.Signal
+	// started, where not nil, is told of the node once clients are served.
+	started func(*node)
+}
+
+// failure is an error that was understood and came to nothing: its text goes to
+// stderr as it is, without usage.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+func (a *app) run(args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.Execute()
+	var failed failure
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &failed):
+		a.complain(err)
+		return exitFailed
+	}
+	a.complain(err)
+	a.complain(errors.New("run 'edge --help' for the commands"))
+	return exitUsage
+}
+
+func (a *app) complain(err error) {
+	if text := err.Error(); text != "" {
+		_, _ = fmt.Fprintln(a.stderr, text)
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "edge",
+		Short: "A caching CDN node",
+		Long: `edge is a caching CDN node. It stands in front of HTTP origins, answers from
+memory whenever HTTP allows it, sends each miss to the origin once however many
+clients ask, and says of every answer (Cache-Status) why it came out that way.`,
+		Example: `  edge demo                                try it: a built-in origin, and requests to send
+  edge run --origin https://example.com    cache one origin, no file needed
+  edge check -c edge.yaml                  every mistake in a file at once, with its line
+  edge run -c edge.yaml                    serve what the file says
+
+A file to start from:
+
+  version: 1
+  listeners:
+    - address: 127.0.0.1:8080
+  origins:
+    app:
+      endpoints:
+        - url: http://127.0.0.1:9000
+  routes:
+    - match: {path: /*}
+      origin: app
+
+SIGTERM ends gracefully, a second one at once; SIGHUP reads the file again;
+SIGUSR1 opens the log files again.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.versionCommand())
+	return root
+}

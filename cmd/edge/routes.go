@@ -1,0 +1,154 @@
+package main
+
+import (
+	"net/netip"
+	"time"
+
+	"edge/cache/lock"
+	"edge/cache/statemachine"
+	"edge/config"
+	"edge/message"
+	"edge/proxy"
+)
+
+// buildRoutes makes the routes of a configuration, and the origins they lead to:
+// those in use where nothing about them changes. Where it fails, what it has
+// made is ended again and nothing in use has changed.
+func (n *node) buildRoutes(c *config.Config) ([]*proxy.Route, map[string]*origin, error) {
+	origins := make(map[string]*origin, len(c.Origins))
+	for name, oc := range c.Origins {
+		if kept := n.unchanged(oc); kept != nil {
+			origins[name] = kept
+			continue
+		}
+		o, err := n.buildOrigin(oc)
+		if err != nil {
+			for made, o := range origins {
+				if n.origins[made] != o {
+					o.proxied.Pool.Close()
+				}
+			}
+			return nil, nil, err
+		}
+		origins[name] = o
+	}
+	tunnel := longestTunnel(c)
+	routes := make([]*proxy.Route, len(c.Routes))
+	for i := range c.Routes {
+		routes[i] = buildRoute(&c.Routes[i], origins[c.Routes[i].Origin].proxied, tunnel)
+	}
+	return routes, origins, nil
+}
+
+// longestTunnel is how long a tunnel may be silent: a route does not know which
+// listener its requests come by, so the most patient of them counts.
+func longestTunnel(c *config.Config) time.Duration {
+	var most time.Duration
+	for i := range c.Listeners {
+		most = max(most, c.Listeners[i].Timeouts.Tunnel)
+	}
+	return most
+}
+
+func buildRoute(c *config.Route, o *proxy.Origin, tunnel time.Duration) *proxy.Route {
+	return &proxy.Route{
+		Host: c.Match.Host.String(), Path: c.Match.Path.String(),
+		Origin: o, Policy: policyOf(c), Key: keyRules(&c.Cache.Key), Lock: lockOptions(&c.Cache.Lock),
+		TunnelIdle: tunnel, Upgrade: c.Upgrade, KeepForwarded: c.KeepForwarded,
+	}
+}
+
+// policyOf says to the machine what a route decides.
+func policyOf(c *config.Route) *statemachine.Policy {
+	k := &c.Cache
+	p := &statemachine.Policy{
+		Disabled:                !k.Enabled,
+		ObeyRequest:             c.RequestDirectives == "obey",
+		DefaultTTL:              orUnset(k.TTL.Default),
+		MaxTTL:                  orUnset(k.MaxTTL),
+		Override:                k.Override,
+		HeuristicMax:            message.Duration(k.HeuristicMax),
+		StaleWhileRevalidate:    orZero(k.Stale.WhileRevalidate),
+		MaxStaleWhileRevalidate: orUnset(k.Stale.MaxWhileRevalidate),
+		StaleIfError:            orZero(k.Stale.IfError),
+		MaxStaleIfError:         orUnset(k.Stale.MaxIfError),
+		StaleDisconnected:       message.Duration(k.Stale.Disconnected),
+		MaxObject:               int64(k.MaxObject),
+		LockTries:               k.Lock.Tries,
+		HitForMiss:              message.Duration(k.HitForMiss),
+		SetCookie:               setCookiePolicy(k.SetCookie),
+	}
+	for _, f := range c.Targeted {
+		p.Targeted = append(p.Targeted, []byte(f))
+	}
+	if len(k.TTL.Status) > 0 {
+		p.StatusTTL = make(map[int]statemachine.Duration, len(k.TTL.Status))
+		for status, d := range k.TTL.Status {
+			p.StatusTTL[status] = message.Duration(d)
+		}
+	}
+	return p
+}
+
+// orUnset is d, where config.None is the machine's "no such bound".
+func orUnset(d time.Duration) message.Duration {
+	if d == config.None {
+		return -1
+	}
+	return message.Duration(d)
+}
+
+// orZero is d, where config.None is none.
+func orZero(d time.Duration) message.Duration {
+	if d == config.None {
+		return 0
+	}
+	return message.Duration(d)
+}
+
+func setCookiePolicy(s string) statemachine.SetCookiePolicy {
+	switch s {
+	case "store":
+		return statemachine.SetCookieStore
+	case "strip":
+		return statemachine.SetCookieStrip
+	}
+	return statemachine.SetCookieExplicit
+}
+
+func keyRules(c *config.Key) proxy.KeyRules {
+	k := proxy.KeyRules{QueryAllow: names(c.Query.Allow), QueryDrop: names(c.Query.Drop), QuerySort: c.Query.Sort}
+	for _, f := range c.Fields {
+		k.Fields = append(k.Fields, []byte(f))
+	}
+	for _, name := range c.Cookies {
+		k.Cookies = append(k.Cookies, []byte(name))
+	}
+	return k
+}
+
+// names writes patterns out; nil stays nil, which means that there is no rule.
+func names(patterns []config.NamePattern) []string {
+	if patterns == nil {
+		return nil
+	}
+	list := make([]string, len(patterns))
+	for i, p := range patterns {
+		list[i] = p.String()
+	}
+	return list
+}
+
+// lockOptions is how patient the requests of a route are. To the lock 0 means
+// its default, where to the file it means none.
+func lockOptions(c *config.Lock) lock.Options {
+	return lock.Options{Wait: orNone(c.Wait), Age: c.Age, Alone: orNone(c.Alone), MaxWaiters: orNone(c.Waiting)}
+}
+
+func prefixes(list []config.Prefix) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, p := range list {
+		all[i] = p.Prefix
+	}
+	return all
+}
