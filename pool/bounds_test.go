@@ -272,26 +272,45 @@ func TestWaitIsBounded(t *testing.T) {
 	})
 }
 
-// Who gives up at the moment its turn comes passes on what it was given.
+// Who gives up at the moment its turn comes passes on what it was given. Both
+// have happened before the look here, so that either may win.
 func TestCancelRacesTurn(t *testing.T) {
-	for _, give := range []string{"connection", "slot"} {
+	for _, give := range []string{"connection", "slot", "end"} {
 		t.Run(give, func(t *testing.T) {
-			for range 100 {
+			for range 30 {
 				inBubble(t, Options{MaxPerTarget: 1}, func(t *testing.T, m *memory) {
 					c := m.get(t)
 					ctx, cancel := context.WithCancel(context.Background())
-					first := m.line(ctx, m.Get)
-					second := m.line(context.Background(), m.Get)
-					go cancel()
-					if give == "slot" {
-						go m.Discard(c)
-					} else {
-						go m.Put(c)
+					g := c.group
+					_, w, err := g.take(time.Now(), false)
+					if w == nil || err != nil {
+						t.Fatalf("take = %v, %v, want a place in the line", w, err)
 					}
-					if r := <-first; r.err == nil {
-						m.Put(r.conn)
+					next := m.line(context.Background(), m.Get)
+					cancel()
+					switch give {
+					case "connection":
+						m.Put(c)
+					case "slot":
+						m.Discard(c)
+					case "end":
+						m.Close()
+						m.Discard(c)
 					}
-					r := <-second
+					got, err := g.wait(ctx, w, time.Now().Add(time.Hour))
+					switch {
+					case err != nil: // given up
+					case got != nil:
+						m.Put(got)
+					default:
+						g.free()
+					}
+					r := <-next
+					if give == "end" {
+						wantKind(t, r.err, KindClosed)
+						m.want(t, "closed", Stats{})
+						return
+					}
 					if r.err != nil {
 						t.Fatal(r.err)
 					}

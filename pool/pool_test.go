@@ -337,22 +337,33 @@ func TestPutOfAClosedConnection(t *testing.T) {
 
 func TestIdleBounds(t *testing.T) {
 	a, b := listen(t), listen(t)
-	p := newPool(t, Options{MaxIdlePerTarget: 2, MaxIdle: 3})
-	var cs []*Conn
-	for range 3 {
-		cs = append(cs, get(t, p, a), get(t, p, b))
-	}
-	for _, c := range cs {
-		p.Put(c)
-	}
-	s := p.Stats()
-	if s.Idle != 3 || s.Evicted != 3 || s.Busy != 0 || s.Targets != 2 {
-		t.Errorf("%+v", s)
-	}
-	none := newPool(t, Options{MaxIdle: -1})
-	none.Put(get(t, none, a))
-	if s := none.Stats(); s.Idle != 0 || s.Evicted != 1 || s.Busy != 0 {
-		t.Errorf("none kept: %+v", s)
+	for _, tc := range []struct {
+		o    Options
+		idle int64
+	}{
+		{Options{MaxIdlePerTarget: 2}, 4},
+		{Options{MaxIdle: 3}, 3},
+		{Options{MaxIdle: 3, MaxIdlePerTarget: 1}, 2},
+		{Options{MaxIdle: -1}, 0},
+		{Options{MaxIdlePerTarget: -1}, 0},
+		{Options{}, 6},
+	} {
+		p := newPool(t, tc.o)
+		var cs []*Conn
+		for range 3 {
+			cs = append(cs, get(t, p, a), get(t, p, b))
+		}
+		for _, c := range cs {
+			p.Put(c)
+		}
+		s := p.Stats()
+		if s.Idle != tc.idle || s.Evicted != 6-tc.idle || s.Busy != 0 || s.Targets != 2 {
+			t.Errorf("%+v: %+v, want %d idle", tc.o, s, tc.idle)
+		}
+		// What is kept is what was used last.
+		if tc.idle > 0 && get(t, p, b) != cs[5] {
+			t.Errorf("%+v: the last used was closed", tc.o)
+		}
 	}
 }
 

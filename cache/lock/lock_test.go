@@ -427,6 +427,8 @@ func TestCancelRacesHandover(t *testing.T) {
 			synctest.Wait()
 			second := acquire(context.Background(), table, keyOf(1), nil)
 			synctest.Wait()
+			third := acquire(context.Background(), table, keyOf(1), nil)
+			synctest.Wait()
 			go cancel()
 			go p.Release(StatusPassed)
 			r1 := <-first
@@ -442,6 +444,9 @@ func TestCancelRacesHandover(t *testing.T) {
 				t.Fatalf("second got %v after first's %v, want leader", r2.outcome, r1.outcome)
 			}
 			r2.permit.Release(StatusStored)
+			if r3 := <-third; r3.outcome != Stored {
+				t.Fatalf("third got %v: nothing failed", r3.outcome)
+			}
 			synctest.Wait()
 			empty(t, table)
 		})
@@ -478,6 +483,32 @@ func TestAlso(t *testing.T) {
 		}
 		p.Release(StatusStored)
 		other.Release(StatusFailed)
+		empty(t, table)
+	})
+}
+
+// A second key is as old as its leader.
+func TestAlsoKeepsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New[string]()
+		old := lead(t, table, keyOf(1))
+		time.Sleep(DefaultAge - 1)
+		if !old.Also(keyOf(2)) {
+			t.Fatal("Also refused a free key")
+		}
+		if _, ok := table.TryAcquire(keyOf(2), nil); ok {
+			t.Fatal("took over before its age")
+		}
+		time.Sleep(1)
+		p, ok := table.TryAcquire(keyOf(2), nil)
+		if !ok {
+			t.Fatal("did not take over at its age")
+		}
+		old.Release(StatusStored) // of the first key only
+		if table.Len() != 1 {
+			t.Errorf("Len = %d, want 1", table.Len())
+		}
+		p.Release(StatusStored)
 		empty(t, table)
 	})
 }
