@@ -37,7 +37,7 @@ func (p *Policy) ttl(status int, public bool) (Duration, bool) {
 	return 0, false
 }
 
-// cap limits what the origin says.
+// capped limits what the origin says; a negative limit is none.
 func capped(d, limit Duration) Duration {
 	if limit >= 0 {
 		return min(d, limit)

@@ -160,8 +160,8 @@ type headFilter struct {
 	strip   bool // Set-Cookie is not kept
 }
 
-func newHeadFilter(f *message.Fields, d *responseDirectives, p *Policy) *headFilter {
-	k := &headFilter{d: d, strip: p.SetCookie == SetCookieStrip}
+func newHeadFilter(f *message.Fields, d *responseDirectives, p *Policy) headFilter {
+	k := headFilter{d: d, strip: p.SetCookie == SetCookieStrip}
 	if f.Has(message.FieldConnection) {
 		k.options.read(f)
 	}

@@ -68,6 +68,19 @@ func TestNewStoredIsItsOwn(t *testing.T) {
 	}
 }
 
+// A miss pays for the Stored, its head, and its nominated fields.
+func TestNewStoredAllocations(t *testing.T) {
+	req, p := getRequest("Accept-Encoding: gzip, br"), DefaultPolicy()
+	resp := responseOf(200, "Cache-Control: max-age=60", `ETag: "x"`, "Vary: Accept-Encoding", "Connection: close, a", "Date: "+dateAt(0))
+	n := testing.AllocsPerRun(100, func() {
+		d := parseResponseDirectives(&resp.Fields, p.Targeted)
+		newStored(req, resp, &d, p, noon, noon)
+	})
+	if n > 3 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // RFC 9111 section 3.2.
 func TestFreshenedHead(t *testing.T) {
 	old := storedOf(getRequest("A: 1"), responseOf(200, "Cache-Control: max-age=1", `ETag: "x"`, "X: 1", "X: 2", "Y: 3", "Vary: a", "Content-Type: a/b", "Age: 9", "Date: "+dateAt(-5)), DefaultPolicy())

@@ -16,11 +16,6 @@ type Range struct{ Start, End int64 }
 // asks for more gets the whole.
 const MaxRanges = 16
 
-// multipartOverhead is the gap below which two ranges are sent as one. RFC 9110
-// section 15.3.7.2: "the typical overhead between each part of a
-// multipart/byteranges is around 80 bytes".
-const multipartOverhead = 80
-
 // rangeSet is a parsed and resolved set of ranges.
 type rangeSet struct {
 	ranges [MaxRanges]Range
@@ -135,17 +130,16 @@ func parsePosition(b []byte) (int64, bool) {
 }
 
 // add puts a range in the set. RFC 9110 section 15.3.7.2: "a server MAY coalesce
-// any of the ranges that overlap, or that are separated by a gap that is smaller
-// than the overhead of sending multiple parts"; others stay "in the same order
-// that the corresponding range-spec appeared in the received Range header
-// field".
+// any of the ranges that overlap": those that overlap or touch become one, so
+// that no byte is sent twice. The others stay "in the same order that the
+// corresponding range-spec appeared in the received Range header field".
 func (r *rangeSet) add(x Range) {
 	// A range that joins two others makes them one, so start over after each
 	// union. There are at most MaxRanges of them.
 	at := r.n
 	for i := 0; i < r.n; {
 		y := r.ranges[i]
-		if x.Start > y.End+multipartOverhead || y.Start > x.End+multipartOverhead {
+		if x.Start > y.End || y.Start > x.End {
 			i++
 			continue
 		}

@@ -14,119 +14,124 @@ func isStorableReason(req *message.Request, resp *message.Response, p *Policy) (
 	return storable(req, &rd, resp, &d, p)
 }
 
-// RFC 9111 section 3, item by item.
+var (
+	lastModifiedLine = "Last-Modified: " + dateAt(-10000)
+	obeying          = func(p *Policy) { p.ObeyRequest = true }
+	overriding       = func(p *Policy) { p.Override, p.DefaultTTL = true, 60*sec }
+	withTTL          = func(p *Policy) { p.DefaultTTL = 60 * sec }
+)
+
+// storableCases is RFC 9111 section 3, item by item.
+var storableCases = []struct {
+	name   string
+	method string
+	req    []string
+	status int
+	resp   []string
+	policy func(*Policy)
+	want   Reason
+}{
+	{name: "max-age", resp: []string{"Cache-Control: max-age=1"}},
+	{name: "s-maxage", resp: []string{"Cache-Control: s-maxage=1"}},
+	{name: "Expires", resp: []string{"Expires: " + dateAt(9)}},
+	{name: "targeted", resp: []string{"Cache-Control: no-store", "CDN-Cache-Control: max-age=1"}},
+
+	// "the request method is understood by the cache"
+	{name: "HEAD", method: "HEAD", resp: []string{"Cache-Control: max-age=1"}, want: ReasonHeadRequest},
+	{name: "POST", method: "POST", resp: []string{"Cache-Control: max-age=1"}, want: ReasonMethod},
+	{name: "unknown method", method: "FETCH", resp: []string{"Cache-Control: max-age=1"}, want: ReasonMethod},
+
+	// "if the response status code is 206 or 304, or the must-understand
+	// cache directive is present: the cache understands the response
+	// status code"
+	{name: "206", status: 206, resp: []string{"Cache-Control: max-age=1"}, want: ReasonPart},
+	{name: "304", status: 304, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
+	{name: "interim", status: 103, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
+	{name: "beyond 599", status: 600, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
+	{name: "must-understand", status: 299, resp: []string{"Cache-Control: max-age=1, must-understand"}, want: ReasonNotUnderstood},
+	{name: "must-understand lifts no-store", resp: []string{"Cache-Control: max-age=1, must-understand, no-store"}},
+	{name: "must-understand not understood", status: 599, resp: []string{"Cache-Control: max-age=1, must-understand, no-store"}, want: ReasonNotUnderstood},
+	{name: "unknown status with max-age", status: 299, resp: []string{"Cache-Control: max-age=1"}},
+
+	// "the no-store cache directive is not present in the response"
+	{name: "no-store", resp: []string{"Cache-Control: max-age=1, no-store"}, want: ReasonNoStore},
+	{name: "targeted no-store", resp: []string{"Cache-Control: max-age=1", "CDN-Cache-Control: no-store"}, want: ReasonNoStore},
+	{name: "request no-store ignored", req: []string{"Cache-Control: no-store"}, resp: []string{"Cache-Control: max-age=1"}},
+	{name: "request no-store obeyed", req: []string{"Cache-Control: no-store"}, resp: []string{"Cache-Control: max-age=1"}, policy: obeying, want: ReasonRequestNoStore},
+
+	// "the private response directive is either not present or allows a
+	// shared cache to store a modified response"
+	{name: "private", resp: []string{"Cache-Control: max-age=1, private"}, want: ReasonPrivate},
+	{name: "qualified private", resp: []string{`Cache-Control: max-age=1, private="a"`}},
+
+	// "the Authorization header field is not present in the request or a
+	// response directive is present that explicitly allows shared caching"
+	{name: "Authorization", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1"}, want: ReasonAuthorization},
+	{name: "Authorization, public", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, public"}},
+	{name: "Authorization, must-revalidate", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, must-revalidate"}},
+	{name: "Authorization, s-maxage", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: s-maxage=1"}},
+	{name: "Authorization, proxy-revalidate", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, proxy-revalidate"}, want: ReasonAuthorization},
+	{name: "Authorization, override", req: []string{"Authorization: x"}, policy: overriding, want: ReasonAuthorization},
+
+	// "the response contains at least one of the following"
+	{name: "nothing", want: ReasonNoFreshness},
+	{name: "entity tag alone", resp: []string{`ETag: "x"`}, want: ReasonNoFreshness},
+	{name: "Last-Modified", resp: []string{lastModifiedLine}},
+	{name: "invalid Last-Modified", resp: []string{"Last-Modified: x"}, want: ReasonNoFreshness},
+	{name: "302", status: 302, resp: []string{lastModifiedLine}, want: ReasonNotCacheable},
+	{name: "302 with max-age", status: 302, resp: []string{"Cache-Control: max-age=1"}},
+	{name: "302 public", status: 302, resp: []string{lastModifiedLine, "Cache-Control: public"}},
+	{name: "500", status: 500, resp: []string{lastModifiedLine}, want: ReasonServerError},
+	{name: "503 with max-age", status: 503, resp: []string{"Cache-Control: max-age=1"}},
+	{name: "501", status: 501, resp: []string{lastModifiedLine}},
+	{name: "404", status: 404, resp: []string{lastModifiedLine}},
+	{name: "404 bare", status: 404, want: ReasonNoFreshness},
+
+	// What could never answer anything is not kept.
+	{name: "no-cache without validator", resp: []string{"Cache-Control: max-age=1, no-cache"}, want: ReasonNoCache},
+	{name: "no-cache with validator", resp: []string{"Cache-Control: no-cache", `ETag: "x"`}},
+	{name: "max-age=0, must-revalidate", resp: []string{"Cache-Control: max-age=0, must-revalidate"}, want: ReasonNoFreshness},
+	{name: "max-age=0, must-revalidate, validator", resp: []string{"Cache-Control: max-age=0, must-revalidate", `ETag: "x"`}},
+	{name: "max-age=0, but stale when disconnected", resp: []string{"Cache-Control: max-age=0"}},
+
+	// Poisoning: a guess is made only about ordinary requests.
+	{name: "guess with Cookie", req: []string{"Cookie: a=b"}, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "explicit with Cookie", req: []string{"Cookie: a=b"}, resp: []string{"Cache-Control: max-age=1"}},
+	{name: "guess with Authorization", req: []string{"Authorization: x"}, resp: []string{lastModifiedLine, "Cache-Control: public"}, want: ReasonNoFreshness},
+	{name: "404 to an odd method", req: []string{"X-HTTP-Method-Override: DELETE"}, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "404 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "200 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, resp: []string{lastModifiedLine}},
+	{name: "public 400 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 400, resp: []string{lastModifiedLine, "Cache-Control: public"}, want: ReasonNoFreshness},
+	{name: "416 to a range", req: []string{"Range: bytes=9-"}, status: 416, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
+	{name: "412 to a condition", req: []string{"If-Match: x"}, status: 412, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
+	{name: "407", status: 407, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
+
+	// "A stored response with a Vary header field value containing a member
+	// "*" always fails to match." (section 4.1)
+	{name: "Vary: *", resp: []string{"Cache-Control: max-age=1", "Vary: a", "Vary: *"}, want: ReasonVaryAny},
+	{name: "Vary", resp: []string{"Cache-Control: max-age=1", "Vary: a"}},
+
+	{name: "Set-Cookie", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, want: ReasonSetCookie},
+	{name: "Set-Cookie, public", resp: []string{"Cache-Control: max-age=1, public", "Set-Cookie: a=b"}},
+	{name: "Set-Cookie, s-maxage", resp: []string{"Cache-Control: s-maxage=1", "Set-Cookie: a=b"}},
+	{name: "Set-Cookie, targeted", resp: []string{"CDN-Cache-Control: max-age=1", "Set-Cookie: a=b"}},
+	{name: "Set-Cookie, left out", resp: []string{`Cache-Control: max-age=1, no-cache="set-cookie"`, "Set-Cookie: a=b"}},
+	{name: "Set-Cookie, store", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, policy: func(p *Policy) { p.SetCookie = SetCookieStore }},
+	{name: "Set-Cookie, strip", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, policy: func(p *Policy) { p.SetCookie = SetCookieStrip }},
+	{name: "Set-Cookie, override", resp: []string{"Set-Cookie: a=b"}, policy: overriding, want: ReasonSetCookie},
+
+	{name: "default ttl", policy: withTTL},
+	{name: "default ttl of 0", policy: func(p *Policy) { p.DefaultTTL = 0 }, want: ReasonNoFreshness},
+	{name: "default ttl, no-store", resp: []string{"Cache-Control: no-store"}, policy: withTTL, want: ReasonNoStore},
+	{name: "default ttl, 302", status: 302, policy: withTTL, want: ReasonNotCacheable},
+	{name: "ttl by status", status: 302, policy: func(p *Policy) { p.StatusTTL = map[int]Duration{302: sec} }},
+	{name: "override no-store and private", resp: []string{"Cache-Control: no-store, private, no-cache"}, policy: overriding},
+	{name: "override without a word for it", status: 302, resp: []string{"Cache-Control: no-store"}, policy: overriding, want: ReasonNoStore},
+	{name: "override with 0", resp: []string{"Cache-Control: max-age=60"}, policy: func(p *Policy) { p.Override, p.DefaultTTL = true, 0 }, want: ReasonNoFreshness},
+}
+
 func TestStorable(t *testing.T) {
-	lm := "Last-Modified: " + dateAt(-10000)
-	obey := func(p *Policy) { p.ObeyRequest = true }
-	override := func(p *Policy) { p.Override, p.DefaultTTL = true, 60*sec }
-	ttl := func(p *Policy) { p.DefaultTTL = 60 * sec }
-	for _, tc := range []struct {
-		name   string
-		method string
-		req    []string
-		status int
-		resp   []string
-		policy func(*Policy)
-		want   Reason
-	}{
-		{name: "max-age", resp: []string{"Cache-Control: max-age=1"}},
-		{name: "s-maxage", resp: []string{"Cache-Control: s-maxage=1"}},
-		{name: "Expires", resp: []string{"Expires: " + dateAt(9)}},
-		{name: "targeted", resp: []string{"Cache-Control: no-store", "CDN-Cache-Control: max-age=1"}},
-
-		// "the request method is understood by the cache"
-		{name: "HEAD", method: "HEAD", resp: []string{"Cache-Control: max-age=1"}, want: ReasonHeadRequest},
-		{name: "POST", method: "POST", resp: []string{"Cache-Control: max-age=1"}, want: ReasonMethod},
-		{name: "unknown method", method: "FETCH", resp: []string{"Cache-Control: max-age=1"}, want: ReasonMethod},
-
-		// "if the response status code is 206 or 304, or the must-understand
-		// cache directive is present: the cache understands the response
-		// status code"
-		{name: "206", status: 206, resp: []string{"Cache-Control: max-age=1"}, want: ReasonPart},
-		{name: "304", status: 304, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
-		{name: "interim", status: 103, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
-		{name: "beyond 599", status: 600, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotUnderstood},
-		{name: "must-understand", status: 299, resp: []string{"Cache-Control: max-age=1, must-understand"}, want: ReasonNotUnderstood},
-		{name: "must-understand lifts no-store", resp: []string{"Cache-Control: max-age=1, must-understand, no-store"}},
-		{name: "must-understand not understood", status: 599, resp: []string{"Cache-Control: max-age=1, must-understand, no-store"}, want: ReasonNotUnderstood},
-		{name: "unknown status with max-age", status: 299, resp: []string{"Cache-Control: max-age=1"}},
-
-		// "the no-store cache directive is not present in the response"
-		{name: "no-store", resp: []string{"Cache-Control: max-age=1, no-store"}, want: ReasonNoStore},
-		{name: "targeted no-store", resp: []string{"Cache-Control: max-age=1", "CDN-Cache-Control: no-store"}, want: ReasonNoStore},
-		{name: "request no-store ignored", req: []string{"Cache-Control: no-store"}, resp: []string{"Cache-Control: max-age=1"}},
-		{name: "request no-store obeyed", req: []string{"Cache-Control: no-store"}, resp: []string{"Cache-Control: max-age=1"}, policy: obey, want: ReasonRequestNoStore},
-
-		// "the private response directive is either not present or allows a
-		// shared cache to store a modified response"
-		{name: "private", resp: []string{"Cache-Control: max-age=1, private"}, want: ReasonPrivate},
-		{name: "qualified private", resp: []string{`Cache-Control: max-age=1, private="a"`}},
-
-		// "the Authorization header field is not present in the request or a
-		// response directive is present that explicitly allows shared caching"
-		{name: "Authorization", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1"}, want: ReasonAuthorization},
-		{name: "Authorization, public", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, public"}},
-		{name: "Authorization, must-revalidate", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, must-revalidate"}},
-		{name: "Authorization, s-maxage", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: s-maxage=1"}},
-		{name: "Authorization, proxy-revalidate", req: []string{"Authorization: x"}, resp: []string{"Cache-Control: max-age=1, proxy-revalidate"}, want: ReasonAuthorization},
-		{name: "Authorization, override", req: []string{"Authorization: x"}, policy: override, want: ReasonAuthorization},
-
-		// "the response contains at least one of the following"
-		{name: "nothing", want: ReasonNoFreshness},
-		{name: "entity tag alone", resp: []string{`ETag: "x"`}, want: ReasonNoFreshness},
-		{name: "Last-Modified", resp: []string{lm}},
-		{name: "invalid Last-Modified", resp: []string{"Last-Modified: x"}, want: ReasonNoFreshness},
-		{name: "302", status: 302, resp: []string{lm}, want: ReasonNotCacheable},
-		{name: "302 with max-age", status: 302, resp: []string{"Cache-Control: max-age=1"}},
-		{name: "302 public", status: 302, resp: []string{lm, "Cache-Control: public"}},
-		{name: "500", status: 500, resp: []string{lm}, want: ReasonServerError},
-		{name: "503 with max-age", status: 503, resp: []string{"Cache-Control: max-age=1"}},
-		{name: "501", status: 501, resp: []string{lm}},
-		{name: "404", status: 404, resp: []string{lm}},
-		{name: "404 bare", status: 404, want: ReasonNoFreshness},
-
-		// What could never answer anything is not kept.
-		{name: "no-cache without validator", resp: []string{"Cache-Control: max-age=1, no-cache"}, want: ReasonNoCache},
-		{name: "no-cache with validator", resp: []string{"Cache-Control: no-cache", `ETag: "x"`}},
-		{name: "max-age=0, must-revalidate", resp: []string{"Cache-Control: max-age=0, must-revalidate"}, want: ReasonNoFreshness},
-		{name: "max-age=0, must-revalidate, validator", resp: []string{"Cache-Control: max-age=0, must-revalidate", `ETag: "x"`}},
-		{name: "max-age=0, but stale when disconnected", resp: []string{"Cache-Control: max-age=0"}},
-
-		// Poisoning: a guess is made only about ordinary requests.
-		{name: "guess with Cookie", req: []string{"Cookie: a=b"}, resp: []string{lm}, want: ReasonNoFreshness},
-		{name: "explicit with Cookie", req: []string{"Cookie: a=b"}, resp: []string{"Cache-Control: max-age=1"}},
-		{name: "guess with Authorization", req: []string{"Authorization: x"}, resp: []string{lm, "Cache-Control: public"}, want: ReasonNoFreshness},
-		{name: "404 to an odd method", req: []string{"X-HTTP-Method-Override: DELETE"}, status: 404, resp: []string{lm}, want: ReasonNoFreshness},
-		{name: "404 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 404, resp: []string{lm}, want: ReasonNoFreshness},
-		{name: "200 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, resp: []string{lm}},
-		{name: "public 400 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 400, resp: []string{lm, "Cache-Control: public"}, want: ReasonNoFreshness},
-		{name: "416 to a range", req: []string{"Range: bytes=9-"}, status: 416, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
-		{name: "412 to a condition", req: []string{"If-Match: x"}, status: 412, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
-		{name: "407", status: 407, resp: []string{"Cache-Control: max-age=1"}, want: ReasonNotCacheable},
-
-		// "A stored response with a Vary header field value containing a member
-		// "*" always fails to match." (section 4.1)
-		{name: "Vary: *", resp: []string{"Cache-Control: max-age=1", "Vary: a", "Vary: *"}, want: ReasonVaryAny},
-		{name: "Vary", resp: []string{"Cache-Control: max-age=1", "Vary: a"}},
-
-		{name: "Set-Cookie", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, want: ReasonSetCookie},
-		{name: "Set-Cookie, public", resp: []string{"Cache-Control: max-age=1, public", "Set-Cookie: a=b"}},
-		{name: "Set-Cookie, s-maxage", resp: []string{"Cache-Control: s-maxage=1", "Set-Cookie: a=b"}},
-		{name: "Set-Cookie, targeted", resp: []string{"CDN-Cache-Control: max-age=1", "Set-Cookie: a=b"}},
-		{name: "Set-Cookie, left out", resp: []string{`Cache-Control: max-age=1, no-cache="set-cookie"`, "Set-Cookie: a=b"}},
-		{name: "Set-Cookie, store", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, policy: func(p *Policy) { p.SetCookie = SetCookieStore }},
-		{name: "Set-Cookie, strip", resp: []string{"Cache-Control: max-age=1", "Set-Cookie: a=b"}, policy: func(p *Policy) { p.SetCookie = SetCookieStrip }},
-		{name: "Set-Cookie, override", resp: []string{"Set-Cookie: a=b"}, policy: override, want: ReasonSetCookie},
-
-		{name: "default ttl", policy: ttl},
-		{name: "default ttl of 0", policy: func(p *Policy) { p.DefaultTTL = 0 }, want: ReasonNoFreshness},
-		{name: "default ttl, no-store", resp: []string{"Cache-Control: no-store"}, policy: ttl, want: ReasonNoStore},
-		{name: "default ttl, 302", status: 302, policy: ttl, want: ReasonNotCacheable},
-		{name: "ttl by status", status: 302, policy: func(p *Policy) { p.StatusTTL = map[int]Duration{302: sec} }},
-		{name: "override no-store and private", resp: []string{"Cache-Control: no-store, private, no-cache"}, policy: override},
-		{name: "override without a word for it", status: 302, resp: []string{"Cache-Control: no-store"}, policy: override, want: ReasonNoStore},
-		{name: "override with 0", resp: []string{"Cache-Control: max-age=60"}, policy: func(p *Policy) { p.Override, p.DefaultTTL = true, 0 }, want: ReasonNoFreshness},
-	} {
+	for _, tc := range storableCases {
 		p := DefaultPolicy()
 		if tc.policy != nil {
 			tc.policy(p)

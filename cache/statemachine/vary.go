@@ -21,6 +21,10 @@ import (
 // counts as "*", since every look-up pays for every name.
 const maxVaryNames = 64
 
+// nominatedRoom is the room that a nominated block begins with: enough for the
+// usual Vary.
+const nominatedRoom = 128
+
 // varyAny reports whether Vary has a "*": "A stored response with a Vary header
 // field value containing a member "*" always fails to match." (section 4.1)
 func varyAny(f *message.Fields) bool {
@@ -49,6 +53,9 @@ func nominate(req *message.Request, f *message.Fields) (block []byte, any bool) 
 	for i := f.Next(message.FieldVary, 0); i >= 0; i = f.Next(message.FieldVary, i+1) {
 		l := list{rest: f.All()[i].Value}
 		for name, ok := l.next(); ok; name, ok = l.next() {
+			if block == nil {
+				block = make([]byte, 0, nominatedRoom)
+			}
 			if !isNominated(block, name) {
 				block = appendNominated(block, req, name)
 			}
@@ -108,7 +115,7 @@ func sameNominated(block []byte, f *message.Fields) bool {
 
 // variantOf returns the block that req has under the names s was stored under.
 func variantOf(req *message.Request, s *message.Stored) []byte {
-	block := make([]byte, 0, len(s.Nominated)+64)
+	block := make([]byte, 0, len(s.Nominated)+nominatedRoom)
 	for rest := s.Nominated; len(rest) > 0; {
 		var line []byte
 		line, rest = message.CutLine(rest)
