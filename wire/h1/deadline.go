@@ -38,6 +38,22 @@ func (x *interrupter) interruptReads(nc net.Conn) {
 	nc.SetReadDeadline(longAgo)
 }
 
+func (x *interrupter) readsStopped() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.done || x.readDone
+}
+
+// resumeReads takes interruptReads back, and reports whether there was one: for
+// the lingering before a close, which reads to throw away.
+func (x *interrupter) resumeReads() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	was := x.readDone
+	x.readDone = false
+	return was
+}
+
 // interruptRead wakes a reader once, if waiting says that there is one; a
 // deadline set later counts.
 func (x *interrupter) interruptRead(nc net.Conn, waiting *atomic.Bool) {

@@ -111,7 +111,7 @@ func (c *ServerConn) choose(h *message.Outgoing) {
 	if !c.body.whole.Load() {
 		// A client still waiting for 100 may or may not send its body now, and
 		// one with more to send than we would drain is better told to stop.
-		bodyLost = c.expects || c.body.left.Load() > c.limits.DrainBytes
+		bodyLost = c.expects || c.body.left.Load() > c.limits.DrainBytes || c.guard.readsStopped()
 	}
 	c.close = h.Close || !c.keepAlive || bodyLost || c.framing == framedToEnd || c.retired.Load() || h.Status == 101
 }
@@ -173,7 +173,8 @@ const coalesceLimit = writeBuffer / 2
 
 // nextAtHand reports whether a whole head is buffered.
 func (c *ServerConn) nextAtHand() bool {
-	return c.rd.buffered() > 0 && c.body.whole.Load() && headEnds(c.rd.unread())
+	// In this order: until the body is whole, the buffer is its reader's.
+	return c.body.whole.Load() && c.rd.buffered() > 0 && headEnds(c.rd.unread())
 }
 
 // Flush writes everything queued.
@@ -315,6 +316,9 @@ func (c *ServerConn) linger() {
 	}
 	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		hc.CloseWrite()
+	}
+	if c.guard.resumeReads() {
+		c.rd.deadline.forget()
 	}
 	if c.rd.deadline.armExactly(time.Now(), c.timeouts.Drain) != nil {
 		return

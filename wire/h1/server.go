@@ -218,7 +218,9 @@ func (c *ServerConn) bodyError(err error) error {
 	switch {
 	case errors.As(err, &bf):
 		return bf.f.requestError()
-	case err == errTooSlow || isTimeout(err) && !c.guard.interrupted():
+	case c.guard.readsStopped():
+		err = ErrInterrupted
+	case err == errTooSlow || isTimeout(err):
 		return &Error{Status: 408, Reason: "request body took too long", Section: "RFC 9110 15.5.9", Err: err}
 	}
 	return fmt.Errorf("h1: reading a request body: %w", err)
@@ -235,12 +237,14 @@ func (c *ServerConn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 func (c *ServerConn) NetConn() net.Conn { return c.nc }
 
 // Gone reports whether the client has closed its side, without blocking. False
-// where that cannot be told, and while pipelined bytes are at hand.
+// where that cannot be told, while pipelined bytes are at hand, and while a
+// request body has not been read to its end (ReadBody tells then).
 func (c *ServerConn) Gone() bool {
 	if c.closed.Load() {
 		return true
 	}
-	return c.rd.buffered() == 0 && c.probe.probe(c.nc) == peerGone
+	// Until the body is whole, the buffer is its reader's, who will learn it.
+	return c.body.whole.Load() && c.rd.buffered() == 0 && c.probe.probe(c.nc) == peerGone
 }
 
 // Retire makes the connection end after the response in hand, at once if it is
