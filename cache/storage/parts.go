@@ -72,7 +72,7 @@ func sameRepresentation(a, b *entry) bool {
 	}
 	s, t := &a.Stored().Terms, &b.Stored().Terms
 	if strong(s.ETag) || strong(t.ETag) {
-		return strong(s.ETag) && bytes.Equal(s.ETag, t.ETag)
+		return bytes.Equal(s.ETag, t.ETag)
 	}
 	return s.Flags.Has(message.TermLastModifiedStrong) && t.Flags.Has(message.TermLastModifiedStrong) &&
 		s.LastModified == t.LastModified

@@ -266,9 +266,13 @@ func testFreshen(t *testing.T, s suite) {
 	body := content(4, 50000)
 	mustPut(t, st, item{key: 1, body: body, seq: 3})
 	e := one(t, st, 1)
+	head := *e.Stored()
+	head.Head = []byte("Freshened: once\r\n")
+	if err := st.Freshen(e, &head, 4); err != nil {
+		t.Fatal(err)
+	}
 	before := e.Stored()
 	was := string(before.Head)
-	head := *before
 	head.Head = []byte("Freshened: yes\r\n")
 	head.Terms.ETag = nil
 	if err := st.Freshen(e, &head, 9); err != nil {
