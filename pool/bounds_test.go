@@ -395,6 +395,65 @@ func TestForgetsTargets(t *testing.T) {
 	})
 }
 
+// A target in use is not forgotten between two uses, with no connection kept.
+func TestRemembersTargetsInUse(t *testing.T) {
+	inBubble(t, Options{MaxIdle: -1}, func(t *testing.T, m *memory) {
+		m.Put(m.get(t))
+		g := (*m.groups.Load())[m.target]
+		for range 5 {
+			time.Sleep(forgetAfter - time.Minute)
+			m.Put(m.get(t))
+			if (*m.groups.Load())[m.target] != g {
+				t.Fatal("forgotten while in use")
+			}
+		}
+		time.Sleep(forgetAfter + DefaultSweepInterval)
+		synctest.Wait()
+		if s := m.Stats(); s.Targets != 0 {
+			t.Errorf("long unused: %+v", s)
+		}
+	})
+}
+
+// A Get that finds its group retired and not yet forgotten makes a new one.
+func TestGetBesideRetirement(t *testing.T) {
+	inBubble(t, Options{MaxIdle: -1, SweepInterval: time.Hour}, func(t *testing.T, m *memory) {
+		m.Put(m.get(t))
+		old := (*m.groups.Load())[m.target]
+		if !old.retire(time.Now().Add(forgetAfter)) {
+			t.Fatal("not retired")
+		}
+		m.Put(m.get(t))
+		now := (*m.groups.Load())[m.target]
+		if now == nil || now == old {
+			t.Fatal("no new group")
+		}
+		m.forget(old) // the sweeper, late
+		if (*m.groups.Load())[m.target] != now {
+			t.Error("forgot the new group")
+		}
+	})
+}
+
+// One that the sweep looked at and gives back has not been used by that.
+func TestGivenBackInItsPlace(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, m *memory) {
+		a, b := m.get(t), m.get(t)
+		m.Put(a)
+		time.Sleep(time.Second)
+		m.Put(b)
+		g := a.group
+		if !g.takeIdle(a, time.Now(), true) || !g.usable(a, time.Now()) {
+			t.Fatal("not idle, or not in order")
+		}
+		a.state.Store(stateIdle)
+		g.put(a)
+		if g.idle[0] != a || g.idle[1] != b {
+			t.Error("not where it was")
+		}
+	})
+}
+
 // Everything at once under one small bound, for the race detector: never more
 // connections than the bound, and none lost.
 func TestBoundHoldsUnderLoad(t *testing.T) {
@@ -460,5 +519,25 @@ func TestReusingAllocatesNothing(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("Get and Put allocate %v times", n)
+	}
+}
+
+func BenchmarkGetPut(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	p := New(Options{})
+	defer p.Close()
+	target := &Target{Network: "tcp", Address: l.Addr().String(), Scheme: SchemeHTTP}
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := p.Get(ctx, target)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Put(c)
 	}
 }

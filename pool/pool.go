@@ -151,7 +151,8 @@ func (p *Pool) get(ctx context.Context, t *Target, fresh bool) (*Conn, error) {
 		}
 		c, err := g.get(ctx, fresh)
 		if errors.Is(err, errRetired) {
-			continue // forgotten between the two lines above; made anew
+			p.forget(g) // the sweeper is about to; make it anew
+			continue
 		}
 		return c, err
 	}
@@ -259,11 +260,15 @@ func (p *Pool) sweeper() {
 	}
 }
 
-// forget takes a retired group out of the map.
+// forget takes a retired group out of the map, unless that was done before.
 func (p *Pool) forget(g *group) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	groups := maps.Clone(*p.groups.Load())
+	groups := *p.groups.Load()
+	if groups[g.target] != g {
+		return
+	}
+	groups = maps.Clone(groups)
 	delete(groups, g.target)
 	p.groups.Store(&groups)
 }

@@ -453,6 +453,32 @@ func TestCancelRacesHandover(t *testing.T) {
 	}
 }
 
+// The lead came and the client had gone already: it goes to the next, and to
+// those behind nothing has happened.
+func TestCancelAfterHandover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New[string]()
+		p := lead(t, table, keyOf(1))
+		s := table.shard(keyOf(1))
+		w := &waiter[string]{wake: make(chan struct{})}
+		s.keys[keyOf(1)].queue.push(w)
+		cs := crowd(table, keyOf(1), nil, 2)
+		p.Release(StatusPassed)
+		if outcome := table.cancel(s, keyOf(1), w); outcome != Canceled {
+			t.Errorf("canceled one got %v", outcome)
+		}
+		r := <-cs[0]
+		if r.outcome != Leader {
+			t.Fatalf("next got %v, want leader", r.outcome)
+		}
+		r.permit.Release(StatusStored)
+		if r := <-cs[1]; r.outcome != Stored {
+			t.Errorf("the one behind got %v, want stored", r.outcome)
+		}
+		empty(t, table)
+	})
+}
+
 func TestAlso(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := New[string]()
