@@ -63,6 +63,23 @@ type MemoryOptions struct {
 
 // Memory is the memory tier: a Store whose entries are gone when the process
 // is. Close must be called.
+//
+// How it works. The index maps keys to entries, and is all that Lookup
+// consults. An entry is one Go object; its head and its body lie in slots of
+// the arena, where the garbage collector does not look, and go when the last
+// reference does (entry.go). A writer fills chunks that readers may follow
+// (writer.go, reader.go, window.go), and on commit they become the entry's body
+// and the entry is published (publish.go), joined with parts held already
+// (parts.go). What is worth keeping is decided behind the publisher's back:
+// newcomers to a full store wait on probation (probation.go), ristretto admits
+// and evicts (judge.go), a janitor carries the verdicts out and sweeps up what
+// was missed (sweep.go), and a writer that finds no room does not wait for any
+// of them (room.go).
+//
+// Locks, outer before inner: a shard's, a fill's or an entry's; the arena's,
+// the judge's queue's and the probation's are leaves. None is held over a wait,
+// but for the judge's gate, which is held for reading while ristretto's worker
+// catches up, and the worker waits for nobody.
 type Memory struct {
 	index index
 	arena *arena
@@ -77,11 +94,12 @@ type Memory struct {
 	chunkSize, inlineMax      int
 	maxObject, window, budget int64
 
-	closed atomic.Bool
-	order  atomic.Uint64 // of publication
-	live   atomic.Int64  // entries whose memory is not freed, found or not
-	stop   chan struct{} // closed by Close
-	done   chan struct{} // closed when the janitor has ended
+	closed  atomic.Bool
+	order   atomic.Uint64 // of publication
+	live    atomic.Int64  // entries whose memory is not freed, found or not
+	pending atomic.Int64  // bytes in the chunks of bodies being written
+	stop    chan struct{} // closed by Close
+	done    chan struct{} // closed when the janitor has ended
 
 	stats counters
 }

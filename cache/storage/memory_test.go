@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"edge/message"
 )
@@ -109,4 +110,138 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	if n != 0 {
 		t.Fatalf("%v allocations a lookup", n)
 	}
+}
+
+func TestMemoryOptions(t *testing.T) {
+	for _, o := range []MemoryOptions{
+		{},
+		{Size: MinMemory - 1},
+		{Size: 1 << 20, ChunkSize: 5000},
+		{Size: 1 << 20, ChunkSize: 2 << 20},
+		{Size: 1 << 20, MaxObject: 2 << 20},
+		{Size: 1 << 20, MaxObject: -1},
+		{Size: 1 << 20, Window: -1},
+	} {
+		if m, err := NewMemory(o); err == nil {
+			m.Close()
+			t.Errorf("%+v was accepted", o)
+		}
+	}
+	for size := int64(MinMemory); size < 1<<40; size *= 3 {
+		o := MemoryOptions{Size: size}
+		if err := o.complete(); err != nil {
+			t.Errorf("size %d: %v", size, err)
+		}
+		if o.MaxObject > size/2 || o.Window > size/2 || o.ChunkSize > maxDefaultChunk {
+			t.Errorf("size %d: %+v", size, o)
+		}
+	}
+}
+
+// TestNewcomersAreFound: in a full store, too, what was stored is found when
+// Commit returns, whatever its size.
+func TestNewcomersAreFound(t *testing.T) {
+	m := open(t, MemoryOptions{Size: 2 << 20, ChunkSize: 16 << 10})
+	for i := range 3000 {
+		size := []int{100, 5000, 200000, 30000, 800}[i%5]
+		if err := put(t, m, i, make([]byte, size)); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		if !has(m, i) {
+			t.Fatalf("object %d of %d bytes is not found", i, size)
+		}
+	}
+	if s := m.Stats(); s.Rejected+s.Evicted == 0 {
+		t.Fatal("the store never filled: nothing was tested")
+	}
+}
+
+// TestContiguous: a body of up to a chunk is had by Bytes, however it came.
+func TestContiguous(t *testing.T) {
+	m := open(t, MemoryOptions{ChunkSize: 16 << 10})
+	for i, n := range []int{0, 1, 4096, 4097, 10000, 16<<10 - 1, 16 << 10} {
+		for _, total := range []int64{int64(n), message.LengthUnknown} {
+			w, err := m.Begin(proposal(i, total))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range n {
+				if err := w.Write(context.Background(), []byte{7}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Commit(nil); err != nil {
+				t.Fatal(err)
+			}
+			list := m.Lookup(nil, keyOf(i))
+			if b := list[0].Bytes(); len(b) != n || b == nil {
+				t.Fatalf("%d bytes of %d, announced %d", len(b), n, total)
+			}
+			list[0].Release()
+		}
+	}
+}
+
+// TestPendingBodiesLeaveRoom: bodies being written do not push out everything
+// else: beyond their share they go on in windows, and are whole for those who
+// read them.
+func TestPendingBodiesLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := open(t, MemoryOptions{Size: 4 << 20, MaxObject: 1 << 20, Window: 64 << 10, ChunkSize: 16 << 10, Poison: true})
+		body := bytes.Repeat([]byte("0123456789abcdef"), 60<<10) // 960 KiB
+		var writers []Writer
+		var readers []Reader
+		whole := make(chan bool)
+		for i := range 8 { // twice the budget
+			w, err := m.Begin(proposal(i, int64(len(body))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := w.Entry()
+			r := e.Reader(0, -1)
+			e.Release()
+			writers, readers = append(writers, w), append(readers, r)
+		}
+		for _, r := range readers {
+			go func() {
+				defer r.Close()
+				n := 0
+				for {
+					p, err := r.Next(context.Background())
+					if err != nil {
+						whole <- n == len(body)
+						return
+					}
+					if !bytes.Equal(p, body[n:n+len(p)]) {
+						t.Error("wrong bytes")
+					}
+					n += len(p)
+				}
+			}()
+		}
+		for off := 0; off < len(body); off += 32 << 10 {
+			for _, w := range writers {
+				if err := w.Write(context.Background(), body[off:off+32<<10]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := m.pending.Load(); n > 3<<20 {
+				t.Fatalf("%d bytes are taken by bodies being written", n)
+			}
+		}
+		kept := 0
+		for _, w := range writers {
+			if w.Commit(nil) == nil {
+				kept++
+			}
+		}
+		for range readers {
+			if !<-whole {
+				t.Error("a reader that kept up did not get the whole body")
+			}
+		}
+		if kept == 0 || kept == len(writers) || m.pending.Load() != 0 {
+			t.Fatalf("%d of %d kept, %d bytes still pending", kept, len(writers), m.pending.Load())
+		}
+	})
 }

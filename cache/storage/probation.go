@@ -64,11 +64,12 @@ func (p *probation) push(e *entry) {
 	p.bytes += e.cost
 }
 
-// pop returns the oldest where more than limit bytes are queued, else nil.
+// pop returns the oldest where more than limit bytes are queued, else nil. The
+// newest always stays: what was just stored must be found.
 func (p *probation) pop(limit int64) *entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.head == len(p.queue) || p.bytes <= limit {
+	if len(p.queue)-p.head < 2 || p.bytes <= limit {
 		return nil
 	}
 	e := p.queue[p.head]

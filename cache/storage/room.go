@@ -9,6 +9,10 @@ import (
 // first lets it catch up, and then evicts by itself. Nothing here is called
 // under a lock.
 
+// pendingShare: bodies that are being written, which nothing can evict, take up
+// to 1/pendingShare of the budget; what grows beyond goes on in a window.
+const pendingShare = 2
+
 // allocate returns a slot of at least n bytes for owner, evicting where it
 // must.
 func (m *Memory) allocate(n int, owner *entry) (slot, error) {

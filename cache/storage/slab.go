@@ -88,6 +88,7 @@ type arena struct {
 	partial [][]*block // by class: blocks with both free and taken slots
 	charged int64      // bytes charged that are not in blocks
 	inUse   int64      // bytes of slots handed out
+	refused error      // why the system last refused memory; taken by trouble
 	closed  bool
 }
 
@@ -197,7 +198,8 @@ func (a *arena) mapBlock() *block {
 	} else {
 		mem, err := unix.Mmap(-1, 0, a.blockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {
-			return nil // out of address space or of memory: the store is full
+			a.refused = fmt.Errorf("storage: mapping %d bytes: %w", a.blockSize, err)
+			return nil // the store is as full as it can be
 		}
 		b.mem = mem
 	}
@@ -321,6 +323,15 @@ func (a *arena) used() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.inUse + a.charged
+}
+
+// trouble returns why the system refused memory since it was last asked.
+func (a *arena) trouble() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.refused
+	a.refused = nil
+	return err
 }
 
 // pressed reports whether less than one part in n of the limit is left.

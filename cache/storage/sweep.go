@@ -38,6 +38,9 @@ func (m *Memory) janitor() {
 		case <-m.judge.signal:
 			m.actOnVerdicts()
 		case <-t.C:
+			if err := m.arena.trouble(); err != nil {
+				m.log.Warn("the memory tier cannot grow to its size", "error", err, "bytes", m.arena.used(), "size", m.budget)
+			}
 			m.judge.flush()
 			m.sweep(tick)
 			tick++

@@ -64,6 +64,7 @@ func (w *writer) windowChunk(size int) (*chunk, error) {
 	if !ok {
 		return nil, ErrFull
 	}
+	w.count(s.size())
 	c := &chunk{at: w.f.end, mem: s.mem()[:size:size], slot: s}
 	c.refs.Store(1)
 	w.f.mu.Lock()
@@ -82,6 +83,7 @@ func (w *writer) dropOldest() {
 	f.base = c.at + int64(len(c.mem))
 	f.stir() // readers that waited behind must learn that they fell out
 	f.mu.Unlock()
+	w.count(-c.slot.size())
 	c.release(w.m.arena)
 }
 

@@ -95,6 +95,7 @@ type writer struct {
 	f       *fill
 	part    bool
 	over    bool  // ended
+	pending int64 // bytes of chunks, as counted in Memory.pending
 	broken  bool  // a Write ended with its context: nobody knows what it took
 	keepErr error // why the body will not be kept although it goes on: window mode
 
@@ -197,10 +198,14 @@ func (w *writer) extend(last *chunk, want int) (*chunk, error) {
 
 // newChunk allocates a chunk of size bytes for position at.
 func (w *writer) newChunk(at int64, size int) (*chunk, error) {
+	if w.m.pending.Load() > w.m.arena.limit/pendingShare {
+		return nil, fmt.Errorf("%w: bodies being written take a %dth of it", ErrFull, pendingShare)
+	}
 	s, err := w.m.allocate(size, w.e)
 	if err != nil {
 		return nil, err
 	}
+	w.count(s.size())
 	c := &chunk{at: at, mem: s.mem(), slot: s}
 	if w.e.total >= 0 || size == w.m.chunkSize {
 		c.mem = c.mem[:size:size]
@@ -228,7 +233,14 @@ func (w *writer) replace(i int, old, c *chunk) {
 	w.f.mu.Lock()
 	w.f.chunks[i] = c
 	w.f.mu.Unlock()
+	w.count(-old.slot.size())
 	old.release(w.m.arena)
+}
+
+// count adds to what the bodies being written take.
+func (w *writer) count(n int64) {
+	w.pending += n
+	w.m.pending.Add(n)
 }
 
 // shrink gives back what the last chunk has too much.
@@ -244,6 +256,7 @@ func (w *writer) shrink() {
 		return
 	}
 	if s, ok := w.m.arena.alloc(used, w.e); ok {
+		w.count(s.size())
 		c := &chunk{at: last.at, mem: s.mem()[:used:used], slot: s}
 		c.refs.Store(1)
 		w.replace(i, last, c)
@@ -290,6 +303,7 @@ func (w *writer) Commit(trailers []byte) error {
 	}
 	w.over = true
 	defer w.e.Release()
+	defer func() { w.count(-w.pending) }()
 	if w.keepErr != nil {
 		w.f.finish(filled, nil)
 		w.leave()
@@ -320,6 +334,7 @@ func (w *writer) Abort(reason error) {
 		return
 	}
 	w.over = true
+	defer func() { w.count(-w.pending) }()
 	if !errors.Is(reason, ErrAborted) {
 		reason = fmt.Errorf("%w: %v", ErrAborted, reason)
 	}
