@@ -24,6 +24,8 @@ func TestAppendCacheStatus(t *testing.T) {
 		{"unstorable", Decision{Reason: ReasonNoStore, Forward: ReasonURIMiss, ForwardStatus: 200, NotStored: ReasonNoStore}, "edge; fwd=uri-miss; detail=no-store"},
 		{"stale-if-error", Decision{Reason: ReasonStaleIfError, Forward: ReasonStale, ForwardStatus: 503, NotStored: ReasonServerError, Response: stored("Cache-Control: max-age=30")},
 			"edge; fwd=stale; fwd-status=503; ttl=0; detail=stale-if-error"},
+		{"nothing came", Decision{Reason: ReasonTimeout, Forward: ReasonURIMiss, Status: 504}, "edge; fwd=uri-miss; detail=timeout"},
+		{"an answer of our own", Decision{Reason: ReasonBadNotModified, Forward: ReasonStale, ForwardStatus: 304, Status: 502}, "edge; fwd=stale; fwd-status=304; detail=bad-not-modified"},
 		{"bypass", Decision{Reason: ReasonBypass, Forward: ReasonBypass, ForwardStatus: 404}, "edge; fwd=bypass"},
 		{"hit-for-miss", Decision{Reason: ReasonHitForMiss, Forward: ReasonHitForMiss, ForwardStatus: 200}, "edge; fwd=miss; detail=hit-for-miss"},
 	} {

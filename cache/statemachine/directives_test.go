@@ -148,6 +148,11 @@ func TestTargetedDirectives(t *testing.T) {
 		{"qualified no-cache", []string{`CDN-Cache-Control: no-cache="a, b"`}, func(d *responseDirectives) {
 			d.targeted, d.noCacheFields = true, [][]byte{[]byte("a"), []byte("b")}
 		}},
+		{"an inner list has no meaning", []string{"CDN-Cache-Control: max-age=(1 2), no-cache=(a)"}, func(d *responseDirectives) { d.targeted, d.maxAge, d.noCache = true, 0, true }},
+		{"a Token is no Integer", []string{"CDN-Cache-Control: max-age=soon, private=x-a"}, func(d *responseDirectives) {
+			d.targeted, d.maxAge, d.privateFields = true, 0, [][]byte{[]byte("x-a")}
+		}},
+		{"lines are joined", []string{"CDN-Cache-Control: max-age=60", "CDN-Cache-Control: public"}, func(d *responseDirectives) { d.targeted, d.maxAge, d.public = true, 60*sec, true }},
 		{"unlisted", []string{"Other-Cache-Control: no-store"}, func(*responseDirectives) {}},
 	} {
 		f := fieldsOf(tc.lines...)

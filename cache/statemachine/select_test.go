@@ -72,6 +72,7 @@ func TestSelect(t *testing.T) {
 		{"If-Range by date", []string{date, lm}, []string{"If-Range: " + dateAt(-1000), "Range: bytes=0-99"}, "206 0-100"},
 		{"If-Range by another date", []string{date, lm}, []string{"If-Range: " + dateAt(-999), "Range: bytes=0-99"}, "200"},
 		{"If-Range by a weak date", []string{lm}, []string{"If-Range: " + dateAt(-1000), "Range: bytes=0-99"}, "200"},
+		{"If-Range on two lines", []string{etag}, []string{`If-Range: "x"`, `If-Range: "x"`, "Range: bytes=0-99"}, "200"},
 		{"If-Range, junk", []string{etag}, []string{"If-Range: x", "Range: bytes=0-99"}, "200"},
 	} {
 		got := Select(getRequest(tc.req...), stored(tc.stored...), 1000)

@@ -1,7 +1,9 @@
 package statemachine
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +27,7 @@ var (
 var storableCases = []struct {
 	name   string
 	method string
+	target int // length
 	req    []string
 	status int
 	resp   []string
@@ -99,6 +102,10 @@ var storableCases = []struct {
 	{name: "explicit with Cookie", req: []string{"Cookie: a=b"}, resp: []string{"Cache-Control: max-age=1"}},
 	{name: "guess with Authorization", req: []string{"Authorization: x"}, resp: []string{lastModifiedLine, "Cache-Control: public"}, want: ReasonNoFreshness},
 	{name: "404 to an odd method", req: []string{"X-HTTP-Method-Override: DELETE"}, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "404 to a long target", target: ordinaryTarget + 1, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "404 to a target that is not too long", target: ordinaryTarget, status: 404, resp: []string{lastModifiedLine}},
+	{name: "404 to many fields", req: slices.Repeat([]string{"X: 1"}, ordinaryFields+1), status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
+	{name: "404 to fields not too many", req: slices.Repeat([]string{"X: 1"}, ordinaryFields), status: 404, resp: []string{lastModifiedLine}},
 	{name: "404 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
 	{name: "200 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, resp: []string{lastModifiedLine}},
 	{name: "public 400 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 400, resp: []string{lastModifiedLine, "Cache-Control: public"}, want: ReasonNoFreshness},
@@ -137,6 +144,9 @@ func TestStorable(t *testing.T) {
 			tc.policy(p)
 		}
 		req := getRequest(tc.req...)
+		if tc.target > 0 {
+			req.Target = bytes.Repeat([]byte("/"), tc.target)
+		}
 		if tc.method != "" {
 			req.Method = tc.method
 		}
