@@ -46,7 +46,11 @@ type exchange struct {
 	resp      message.Response
 	outFields message.Fields
 	fill      *fill // the fill this exchange reads from, attached
-	leadHead  []byte
+	// completing: the fill brings the missing bytes of entries[base].
+	completing bool
+	base       int
+	missing    statemachine.Range
+	leadHead   []byte
 
 	out      message.Outgoing
 	record   Record
@@ -178,10 +182,18 @@ func (x *exchange) lookup() statemachine.Event {
 	x.releaseEntries()
 	x.entries = x.p.store.Lookup(x.entries[:0], x.key)
 	x.heads = x.heads[:0]
+	ev := statemachine.Event{Kind: statemachine.EventFound}
+	parts := false
 	for _, e := range x.entries {
-		x.heads = append(x.heads, e.Stored())
+		s := e.Stored()
+		x.heads = append(x.heads, s)
+		parts = parts || s.Terms.Flags.Has(message.TermPartial)
 	}
-	return statemachine.Event{Kind: statemachine.EventFound, Candidates: x.heads}
+	ev.Candidates = x.heads
+	if parts {
+		ev.Held = x.heldParts()
+	}
+	return ev
 }
 
 func (x *exchange) releaseEntries() {

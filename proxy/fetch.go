@@ -17,6 +17,9 @@ func (x *exchange) fetch(a *statemachine.Action) statemachine.Event {
 	if a.Form == statemachine.FormValidating {
 		addValidators(&x.outFields, x.heads[a.Chosen])
 	}
+	if a.Form == statemachine.FormCompleting {
+		addRange(&x.outFields, x.heads[a.Chosen], a.Missing)
+	}
 	out := message.OutgoingRequest{
 		Method: x.req.Method, Target: x.req.Target, Fields: &x.outFields, Length: x.req.Length,
 		ExpectContinue: x.req.ExpectContinue, Upgrade: x.req.Upgrade,
@@ -71,7 +74,9 @@ func (x *exchange) ask(out *message.OutgoingRequest) *originError {
 		if err == nil {
 			return nil
 		}
-		o.Balancer.Report(i, err.clientFault)
+		// Only what is the endpoint's own fault counts against it: one URL with
+		// a bad answer, or a client that breaks off, must not take it out.
+		o.Balancer.Report(i, !err.unsent || err.unavailable || err.clientFault)
 		failed = err
 		if !x.replayable(err) || err.timedOut && !err.unsent {
 			return failed

@@ -75,6 +75,20 @@ func addValidators(f *message.Fields, s *message.Stored) {
 	}
 }
 
+// addRange asks for the bytes that are missing, of the same representation
+// only. RFC 9110 section 13.1.5: "If the representation is unchanged, send me
+// the part(s) that I am requesting in Range; otherwise, send me the entire
+// representation."
+func addRange(f *message.Fields, s *message.Stored, missing statemachine.Range) {
+	f.AddKnown(message.FieldRange, missing.AppendRange(nil))
+	etag, modified := statemachine.Validators(s)
+	if len(etag) > 0 && etag[0] == '"' {
+		f.AddKnown(message.FieldIfRange, etag)
+	} else {
+		f.AddKnown(message.FieldIfRange, modified)
+	}
+}
+
 // forwardPeer sets what the origin learns of the client. A trusted peer's
 // word is kept and extended, anybody else's replaced.
 func (x *exchange) forwardPeer(dst *message.Fields) {

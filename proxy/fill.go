@@ -51,7 +51,13 @@ func (f *fill) detach() {
 // that owns the origin's connection and the permit from then on.
 func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventFill}
-	w, err := x.p.store.Begin(x.proposal(a.Stored))
+	proposal := x.proposal(a.Stored)
+	x.completing = a.Part && a.Chosen >= 0
+	if a.Part {
+		proposal.Part, proposal.Offset, proposal.Total = true, a.Missing.Start, a.Stored.Length
+		x.base, x.missing = a.Chosen, a.Missing
+	}
+	w, err := x.p.store.Begin(proposal)
 	if err != nil {
 		x.noteStoreError("begin", err)
 		return ev
@@ -63,6 +69,7 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	// The leader's own client gets the response's own fields: the stored head
 	// leaves out what others must not see. They are in the connection's read
 	// buffer, which the fill is about to use.
+	x.resp.Fields.Delete(message.FieldContentRange) // ours, where it is a part
 	x.leadHead = x.resp.Fields.AppendLines(x.leadHead[:0])
 	f := &fill{entry: w.Entry(), head: a.Stored}
 	f.refs.Store(2) // the filling's, and this exchange's

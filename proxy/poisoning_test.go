@@ -171,7 +171,7 @@ func TestOtherAnswersNeverAnswerAGet(t *testing.T) {
 			c.read(method).expect(t, 200, "", "evil body")
 			c.nc.Close()
 		}
-		r.get("/o").expect(t, 200, "uri-miss", "full")
+		r.get("/o").expect(t, 200, "fwd=partial", "full")
 	})
 }
 

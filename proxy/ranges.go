@@ -5,31 +5,19 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"io"
-	"strconv"
 
 	"edge/cache/statemachine"
-	"edge/cache/storage"
 	"edge/message"
 )
 
-// unsatisfiedRange is RFC 9110 section 14.4's "Content-Range: bytes */size".
-func unsatisfiedRange(size int64) []byte {
-	return append(strconv.AppendInt([]byte("Content-Range: bytes */"), size, 10), "\r\n"...)
-}
-
-func appendContentRange(dst []byte, r statemachine.Range, size int64) []byte {
-	dst = append(dst, "Content-Range: bytes "...)
-	dst = strconv.AppendInt(dst, r.Start, 10)
-	dst = append(dst, '-')
-	dst = strconv.AppendInt(dst, r.End-1, 10)
-	dst = append(dst, '/')
-	dst = strconv.AppendInt(dst, size, 10)
-	return append(dst, "\r\n"...)
+// contentRangeLine is the line of a Content-Range field, RFC 9110 section 14.4.
+func contentRangeLine(value []byte) []byte {
+	return message.AppendLine(nil, []byte("Content-Range"), value)
 }
 
 // serveRange sends one range as a 206, RFC 9110 section 15.3.7.1.
-func (x *exchange) serveRange(e storage.Entry, r statemachine.Range, size int64) statemachine.Delivery {
-	x.out.Extra = appendContentRange(x.out.Extra, r, size)
+func (x *exchange) serveRange(e source, r statemachine.Range, size int64) statemachine.Delivery {
+	x.out.Extra = append(x.out.Extra, contentRangeLine(statemachine.AppendContentRange(nil, r, size))...)
 	x.extraBuf = x.out.Extra
 	x.out.Length = r.End - r.Start
 	x.out.Trailers = false
@@ -43,7 +31,7 @@ func (x *exchange) serveRange(e storage.Entry, r statemachine.Range, size int64)
 
 // serveRanges sends several ranges as multipart/byteranges, RFC 9110 section
 // 15.3.7.2, in the order they were asked for.
-func (x *exchange) serveRanges(e storage.Entry, s *message.Stored, ranges []statemachine.Range, size int64) statemachine.Delivery {
+func (x *exchange) serveRanges(e source, s *message.Stored, ranges []statemachine.Range, size int64) statemachine.Delivery {
 	boundary := newBoundary()
 	var fields message.Fields
 	fields.ParseLines(x.out.Block)
@@ -76,7 +64,7 @@ func (x *exchange) serveRanges(e storage.Entry, s *message.Stored, ranges []stat
 }
 
 // sendPart sends the bytes of one range.
-func (x *exchange) sendPart(e storage.Entry, r statemachine.Range) statemachine.Delivery {
+func (x *exchange) sendPart(e source, r statemachine.Range) statemachine.Delivery {
 	rd := e.Reader(r.Start, r.End-r.Start)
 	defer rd.Close()
 	for {
@@ -100,7 +88,8 @@ func partHead(boundary string, contentType []byte, r statemachine.Range, size in
 	if contentType != nil {
 		b = message.AppendLine(b, []byte("Content-Type"), contentType)
 	}
-	return append(appendContentRange(b, r, size), "\r\n"...)
+	b = append(b, contentRangeLine(statemachine.AppendContentRange(nil, r, size))...)
+	return append(b, "\r\n"...)
 }
 
 // newBoundary is 128 random bits: nobody who wrote the content can know it.

@@ -56,18 +56,18 @@ func (x *exchange) serveFill() statemachine.Delivery {
 		// leader's came from the origin, Age and all.
 		head, extra = x.leadHead, x.extra(nil, message.HTTP11)
 	}
-	size := f.entry.Size()
+	size, from := f.entry.Size(), x.filled()
 	sel := statemachine.Select(&x.req, f.head, size)
 	if sel.Status != f.head.Status {
-		return x.serveSelected(f.entry, f.head, &sel, size, head, extra)
+		return x.serveSelected(from, f.head, &sel, size, head, extra)
 	}
 	x.prepare(f.head, head, extra, size)
 	if x.out.NoBody {
 		return x.sendHeadOnly()
 	}
-	rd := f.entry.Reader(0, -1)
+	rd := from.Reader(0, -1)
 	defer rd.Close()
-	return x.sendFrom(rd, f.entry, true)
+	return x.sendFrom(rd, from, true)
 }
 
 // prepare fills x.out in for a whole response.
@@ -110,7 +110,7 @@ func (x *exchange) sendHeadOnly() statemachine.Delivery {
 
 // sendFrom sends x.out's head and then what rd brings. With live, each piece
 // leaves as it comes, and the head does not wait for the first.
-func (x *exchange) sendFrom(rd storage.Reader, e storage.Entry, live bool) statemachine.Delivery {
+func (x *exchange) sendFrom(rd storage.Reader, e source, live bool) statemachine.Delivery {
 	ctx := x.waitContext()
 	var piece []byte
 	var err error
@@ -155,7 +155,7 @@ func (x *exchange) cut(err error) statemachine.Delivery {
 	return statemachine.Truncated
 }
 
-func storedTrailers(e storage.Entry) *message.Fields {
+func storedTrailers(e source) *message.Fields {
 	lines := e.Trailers()
 	if lines == nil {
 		return nil
@@ -167,7 +167,7 @@ func storedTrailers(e storage.Entry) *message.Fields {
 
 // serveSelected sends what the request's conditions or ranges made of the
 // response: 304, 416 or 206.
-func (x *exchange) serveSelected(e storage.Entry, s *message.Stored, sel *statemachine.Selection, size int64, head, extra []byte) statemachine.Delivery {
+func (x *exchange) serveSelected(e source, s *message.Stored, sel *statemachine.Selection, size int64, head, extra []byte) statemachine.Delivery {
 	x.prepare(s, head, extra, size)
 	x.out.Status, x.out.Reason = sel.Status, nil
 	switch sel.Status {
@@ -177,7 +177,7 @@ func (x *exchange) serveSelected(e storage.Entry, s *message.Stored, sel *statem
 		x.out.NoBody, x.out.Length = true, message.LengthUnknown
 		return x.sendHeadOnly()
 	case 416:
-		x.out.Block, x.out.Length = unsatisfiedRange(size), 0
+		x.out.Block, x.out.Length = contentRangeLine(statemachine.AppendUnsatisfiedRange(nil, size)), 0
 		return x.sendHeadOnly()
 	}
 	ranges := sel.Ranges()

@@ -36,7 +36,7 @@ func (p *Proxy) connect(o *Origin, endpoint int, fresh bool) (*upstream, error) 
 	}
 	h, ok := c.Session.(*h1.ClientConn)
 	if !ok {
-		h = h1.NewClientConn(c, &o.Client)
+		h = h1.NewClientConn(c.Conn, &o.Client) // the socket itself: it is asked for its descriptor
 		c.Session = h
 	}
 	u := &upstream{conn: c, h: h, origin: o, endpoint: endpoint}
@@ -52,6 +52,7 @@ func (u *upstream) end() {
 		u.pump.abandon(u.h)
 	}
 	if !interrupted && u.h.Reusable() {
+		u.h.Park()
 		u.origin.Pool.Put(u.conn)
 		return
 	}

@@ -82,6 +82,9 @@ const (
 	FormPlain
 	// FormValidating: FormPlain with the validators of the chosen response.
 	FormValidating
+	// FormCompleting: FormPlain with a Range for Action.Missing, and If-Range
+	// with the strong validator of the response whose parts are held.
+	FormCompleting
 )
 
 // Action is what the driver does next.
@@ -101,6 +104,12 @@ type Action struct {
 	Share bool
 	// Remember: keep a hit-for-miss for the key: Action.Stored.
 	Remember bool
+	// Missing, for FormCompleting: the bytes to ask for. For an ActFill with
+	// Part: where in the representation the content lies.
+	Missing Range
+	// Part, for ActFill: the content is a part. Chosen is then the response
+	// whose held parts it completes, or -1.
+	Part bool
 	// Status is the answer of our own.
 	Status int
 	// Stored is the head to fill, freshen with, or remember.
@@ -180,7 +189,10 @@ type Event struct {
 	// the store's order. Owned by the driver; must stay valid until the next
 	// EventFound or the end.
 	Candidates []*message.Stored
-	Lock       LockResult
+	// Held, for EventFound: for candidates that hold parts only, the ranges
+	// held, by the candidate's index. nil where no candidate does.
+	Held [][]Range
+	Lock LockResult
 	// Flight, for LockStreaming: the head being filled.
 	Flight   *message.Stored
 	Response *message.Response

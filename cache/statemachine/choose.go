@@ -7,12 +7,12 @@ type choice struct {
 	chosen  int  // index, -1 for none
 	other   int  // the newest variant that does not match, -1 for none
 	marker  bool // a live hit-for-miss
-	partial bool // the match holds parts only
+	partial int  // the newest match that holds parts only, -1 for none
 }
 
 // choose picks the chosen response among those whose nominated fields match.
 func choose(req *message.Request, candidates []*message.Stored, now Instant) choice {
-	c := choice{chosen: -1, other: -1}
+	c := choice{chosen: -1, other: -1, partial: -1}
 	for i, s := range candidates {
 		flags := s.Terms.Flags
 		switch {
@@ -25,7 +25,9 @@ func choose(req *message.Request, candidates []*message.Stored, now Instant) cho
 				c.other = i
 			}
 		case flags.Has(message.TermPartial):
-			c.partial = true
+			if c.partial < 0 {
+				c.partial = i
+			}
 		default:
 			c.take(i, candidates, now)
 		}
@@ -72,6 +74,11 @@ func (m *HTTPCache) classifyFound(ev *Event, now Instant) (Outcome, Reason) {
 	c := choose(m.req, ev.Candidates, now)
 	m.chosen, m.variant = c.chosen, nil
 	if c.chosen < 0 {
+		if c.partial >= 0 && c.partial < len(ev.Held) {
+			if o, why, ok := m.classifyParts(c.partial, ev.Held[c.partial], now); ok {
+				return o, why
+			}
+		}
 		return m.classifyMiss(c)
 	}
 	s := m.candidates[c.chosen]
@@ -101,7 +108,7 @@ func (m *HTTPCache) classifyMiss(c choice) (Outcome, Reason) {
 	switch {
 	case c.marker:
 		why = ReasonHitForMiss
-	case c.partial:
+	case c.partial >= 0:
 		why = ReasonPartialMiss
 	case c.other >= 0:
 		why = ReasonVaryMiss

@@ -233,6 +233,8 @@ type HTTPCache struct {
 	form       Form            // in which the request was sent last
 	sent       Instant         // request_time, RFC 9111 section 4.2.3
 	variant    []byte          // the lock's variant, nil for the whole key
+	completing completion      // the parts this request is answered from
+	part       Range           // where the part that came lies; empty for a whole
 	headGiven  *message.Stored // the freshened head, served in place of the stored one
 
 	decision Decision
@@ -257,6 +259,7 @@ func (m *HTTPCache) StartRefresh(policy *Policy, req *message.Request, now Insta
 
 func (m *HTTPCache) reset(policy *Policy, req *message.Request) {
 	*m = HTTPCache{policy: policy, req: req, chosen: -1, visit: m.visit}
+	m.completing.base = -1
 }
 
 // Step tells the machine what became of the last action and returns the next.

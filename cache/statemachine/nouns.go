@@ -42,6 +42,9 @@ func (m *HTTPCache) fillInFetch(a *Action, now Instant) {
 	case m.state == Passing:
 		m.wentForward(a.Reason)
 		m.form = FormAsIs
+	case m.completing.base >= 0 && previous == FormAsIs && m.tries == 0:
+		m.form = FormCompleting
+		a.Chosen, a.Missing = m.completing.base, m.completing.missing
 	case m.chosen >= 0 && previous != FormValidating && hasValidator(m.candidates[m.chosen]):
 		m.form = FormValidating
 	case m.chosen >= 0 || m.permit || m.background:
@@ -71,6 +74,10 @@ func (m *HTTPCache) failStatus() int {
 func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response, now Instant) {
 	switch o {
 	case isStorable:
+		if m.part.Start < m.part.End {
+			m.fillInPart(a, resp, now)
+			return
+		}
 		d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
 		a.Stored = newStored(m.req, resp, &d, m.policy, m.sent, now)
 		// What no other request may use must not be waited for.

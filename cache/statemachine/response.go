@@ -6,12 +6,15 @@ import "edge/message"
 // fetch. Reached from Fetching.
 func (m *HTTPCache) classifyResponse(resp *message.Response, now Instant) (Outcome, Reason) {
 	m.decision.ForwardStatus = resp.Status
+	m.part = Range{}
 	switch {
 	case resp.Status == 304:
 		return m.classifyNotModified(resp)
-	// RFC 9110 section 15.3.7: a 206 answers a range request only.
-	case resp.Status == 206 && (m.form != FormAsIs || !m.req.Fields.Has(message.FieldRange)):
-		return isBroken, ReasonMalformed
+	case resp.Status == 206:
+		return m.classifyPart(resp)
+	// The parts at hand are no longer what the origin has.
+	case resp.Status == 416 && m.form == FormCompleting:
+		return isMismatch, ReasonPart
 	// RFC 9110 section 15.2.2: we ask for no upgrade here.
 	case resp.Status < 200:
 		return isBroken, ReasonMalformed
@@ -31,8 +34,6 @@ func (m *HTTPCache) classifyWhole(resp *message.Response) (Outcome, Reason) {
 	why := ReasonNone
 	ok := false
 	switch {
-	case resp.Status == 206:
-		why = ReasonPart
 	// What answers a condition of the client's answers that client only.
 	case m.form == FormAsIs && resp.Status != 200 && conditional(&m.req.Fields):
 		why = ReasonNotCacheable

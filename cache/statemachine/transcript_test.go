@@ -2,7 +2,9 @@ package statemachine
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +83,7 @@ type bench struct {
 
 // kept is a stored response with its content.
 type kept struct {
+	held     []Range // where head is of parts
 	head     *message.Stored
 	content  string
 	trailers []transcript.Field
@@ -227,6 +230,7 @@ func (x *benchExchange) lookup() Event {
 	ev := Event{Kind: EventFound}
 	for _, k := range x.candidates {
 		ev.Candidates = append(ev.Candidates, k.head)
+		ev.Held = append(ev.Held, k.held)
 	}
 	return ev
 }
@@ -298,6 +302,11 @@ func (x *benchExchange) fetch(a *Action) Event {
 			f.AddKnown(message.FieldIfModifiedSince, modified)
 		}
 	}
+	if a.Form == FormCompleting {
+		etag, _ := Validators(x.candidates[a.Chosen].head)
+		f.AddKnown(message.FieldRange, a.Missing.AppendRange(nil))
+		f.AddKnown(message.FieldIfRange, etag)
+	}
 	asked := &transcript.Forwarded{Method: x.req.Method, Target: string(x.req.Target), Fields: fieldList(&f)}
 	if x.script != nil {
 		asked.Content = x.script.Content
@@ -354,10 +363,32 @@ func (x *benchExchange) fill(a *Action) Event {
 		return Event{Kind: EventFill}
 	}
 	x.filling = &kept{head: a.Stored, content: x.content, trailers: x.answer.Trailers}
+	if a.Part {
+		x.fillPart(a)
+	}
 	if !x.answer.Cut { // nothing incomplete becomes visible
 		x.keep(x.filling)
 	}
 	return Event{Kind: EventFill, OK: true}
+}
+
+// fillPart lays a part where it belongs, between those held already.
+func (x *benchExchange) fillPart(a *Action) {
+	content := bytes.Repeat([]byte{'?'}, int(a.Stored.Length))
+	x.filling.held = []Range{a.Missing}
+	if a.Chosen >= 0 {
+		base := x.candidates[a.Chosen]
+		copy(content, base.content)
+		x.filling.held = append(append([]Range{}, base.held...), a.Missing)
+	}
+	copy(content[a.Missing.Start:], x.content)
+	x.filling.content = string(content)
+	slices.SortFunc(x.filling.held, func(p, q Range) int { return cmp.Compare(p.Start, q.Start) })
+	if missing := uncovered([]Range{{0, a.Stored.Length}}, x.filling.held); missing.Start >= missing.End {
+		whole := *a.Stored
+		whole.Terms.Flags &^= message.TermPartial
+		x.filling.head = &whole
+	}
 }
 
 // keep replaces what has the same nominated fields, as a Store does.
@@ -407,6 +438,7 @@ func (x *benchExchange) serveFill() Delivery {
 	}
 	collapsed := x.m.Decision().Collapsed
 	f := x.resp.Fields.Clone()
+	f.Delete(message.FieldContentRange)
 	if collapsed {
 		x.filling.head.Fields(&f)
 	}

@@ -1,0 +1,218 @@
+package statemachine
+
+import (
+	"strconv"
+
+	"edge/message"
+)
+
+// Parts. RFC 9111 section 3.3: "a 206 (Partial Content) response MAY be stored
+// as if it were an incomplete 200 (OK) response", and: "A cache MUST NOT use an
+// incomplete response to answer requests unless the response has been made
+// complete, or the request is partial and specifies a range wholly within the
+// incomplete response."
+
+// completion is what is known while a request is answered from parts.
+type completion struct {
+	base    int   // index of the response held in parts, -1 without
+	missing Range // what has to be fetched; empty for none
+}
+
+// classifyParts decides what a response held in parts is good for: enough for
+// the request, or the base for fetching what is missing. Anything else is a
+// miss.
+func (m *HTTPCache) classifyParts(i int, held []Range, now Instant) (Outcome, Reason, bool) {
+	s := m.candidates[i]
+	if usable, _ := m.classifyStored(s, now); !usable || !s.Terms.HasStrongValidator() || s.Length < 0 {
+		return 0, ReasonNone, false
+	}
+	sel := Select(m.req, s, s.Length)
+	missing := Range{}
+	switch {
+	case m.req.Method != message.MethodGet:
+	case sel.Status == 206:
+		missing = uncovered(sel.Ranges(), held)
+	case sel.Status == s.Status:
+		missing = uncovered([]Range{{0, s.Length}}, held)
+	}
+	if missing.Start >= missing.End {
+		m.chosen = i
+		return isUsable, ReasonHit, true
+	}
+	if m.directives.onlyIfCached {
+		return isRefused, ReasonOnlyIfCached, true
+	}
+	m.completing = completion{base: i, missing: missing}
+	m.wentForward(ReasonPartialMiss)
+	return mayGoAlone, ReasonPartialMiss, true
+}
+
+// uncovered returns the smallest range that holds every wanted byte that is
+// not held. held is ascending and disjoint.
+func uncovered(wanted, held []Range) Range {
+	var hull Range
+	for _, w := range wanted {
+		first, last := gapEnds(w, held)
+		if first >= last {
+			continue
+		}
+		if hull.Start >= hull.End {
+			hull = Range{first, last}
+			continue
+		}
+		hull = Range{min(hull.Start, first), max(hull.End, last)}
+	}
+	return hull
+}
+
+// gapEnds returns the first byte of w that is not held and the end of the
+// last one.
+func gapEnds(w Range, held []Range) (first, last int64) {
+	first, last = w.Start, w.End
+	for _, h := range held {
+		if h.Start <= first && first < h.End {
+			first = min(h.End, w.End)
+		}
+	}
+	for i := len(held) - 1; i >= 0; i-- {
+		if h := held[i]; h.Start < last && last <= h.End {
+			last = max(h.Start, w.Start)
+		}
+	}
+	return first, last
+}
+
+// classifyPart decides what to do with a 206. RFC 9110 section 15.3.7: it
+// answers a range request only, and says in Content-Range what it holds.
+func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
+	asked := m.form == FormCompleting || m.form == FormAsIs && m.req.Fields.Has(message.FieldRange)
+	if !asked {
+		return isBroken, ReasonMalformed
+	}
+	part, total, ok := parseContentRange(resp.Fields.Value(message.FieldContentRange))
+	ok = ok && resp.Fields.Count(message.FieldContentRange) == 1 && resp.Length == part.End-part.Start
+	if m.form == FormCompleting {
+		if ok && m.continues(part, total, resp) {
+			m.part = part
+			return isStorable, m.decision.Forward
+		}
+		return isMismatch, ReasonPart
+	}
+	if ok && m.storesPart(part, total, resp) {
+		m.part = part
+		return isStorable, m.decision.Forward
+	}
+	m.decision.NotStored = ReasonPart
+	return isUnstorable, ReasonPart
+}
+
+// continues reports whether a part is what the parts at hand miss. RFC 9111
+// section 3.4: "A cache MAY combine these ranges into a single stored response
+// ... if they all share the same strong validator".
+func (m *HTTPCache) continues(part Range, total int64, resp *message.Response) bool {
+	base := m.candidates[m.completing.base]
+	return part == m.completing.missing && total == base.Length && sharesStrongValidator(base, resp)
+}
+
+func sharesStrongValidator(s *message.Stored, resp *message.Response) bool {
+	etag, _ := Validators(s)
+	if len(etag) > 0 && etag[0] == '"' {
+		return string(resp.Fields.Value(message.FieldETag)) == string(etag)
+	}
+	_, modified := Validators(s)
+	return s.Terms.Flags.Has(message.TermLastModifiedStrong) && !resp.Fields.Has(message.FieldETag) &&
+		string(resp.Fields.Value(message.FieldLastModified)) == string(modified)
+}
+
+// storesPart reports whether a 206 to the client's own range may be kept: it
+// must cover what was asked for, or we could not answer from it.
+func (m *HTTPCache) storesPart(part Range, total int64, resp *message.Response) bool {
+	whole := *resp
+	whole.Status = 200
+	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	if ok, _ := storable(m.req, &m.directives, &whole, &d, m.policy); !ok {
+		return false
+	}
+	s := m.newPart(resp, &d, total, m.sent)
+	if !s.Terms.HasStrongValidator() {
+		return false // nothing could ever be combined with it for sure
+	}
+	sel := Select(m.req, s, total)
+	if sel.Status != 206 {
+		return false
+	}
+	missing := uncovered(sel.Ranges(), []Range{part})
+	return missing.Start >= missing.End
+}
+
+// newPart makes the head of a response of which resp is a part: that of the
+// 200 it would be.
+func (m *HTTPCache) newPart(resp *message.Response, d *responseDirectives, total int64, now Instant) *message.Stored {
+	whole := *resp
+	whole.Status, whole.Reason, whole.Length = 200, nil, total
+	whole.Fields = message.Fields{}
+	whole.Fields.CopyFrom(&resp.Fields)
+	whole.Fields.Delete(message.FieldContentRange)
+	s := newStored(m.req, &whole, d, m.policy, m.sent, now)
+	s.Terms.Flags |= message.TermPartial
+	return s
+}
+
+// fillInPart completes an ActFill of a part.
+func (m *HTTPCache) fillInPart(a *Action, resp *message.Response, now Instant) {
+	a.Part, a.Missing = true, m.part
+	if m.form == FormCompleting {
+		// Section 3.4: "the cache MUST update the stored response header
+		// fields using the header fields provided in the new response".
+		base := m.candidates[m.completing.base]
+		a.Chosen = m.completing.base
+		a.Stored = freshenedHead(base, m.req, resp, m.policy, m.sent, now)
+		a.Stored.Length = base.Length
+		a.Stored.Terms.Flags |= message.TermPartial
+	} else {
+		d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+		_, total, _ := parseContentRange(resp.Fields.Value(message.FieldContentRange))
+		a.Chosen = -1
+		a.Stored = m.newPart(resp, &d, total, now)
+	}
+	m.decision.Response = a.Stored
+}
+
+// AppendRange appends the value of a Range field for one range.
+func (r Range) AppendRange(dst []byte) []byte {
+	dst = append(dst, "bytes="...)
+	dst = strconv.AppendInt(dst, r.Start, 10)
+	dst = append(dst, '-')
+	return strconv.AppendInt(dst, r.End-1, 10)
+}
+
+// parseContentRange parses "bytes first-last/complete", RFC 9110 section 14.4.
+// A complete length that is unknown ("*") is none we can store by.
+func parseContentRange(v []byte) (r Range, total int64, ok bool) {
+	const unit = "bytes "
+	if len(v) < len(unit) || !message.EqualFoldString(v[:len(unit)], unit) {
+		return r, 0, false
+	}
+	v = v[len(unit):]
+	first, v, ok1 := cutNumber(v, '-')
+	last, v, ok2 := cutNumber(v, '/')
+	total, ok3 := parsePosition(v)
+	// "A Content-Range field value is invalid if it contains a range-resp that
+	// has a last-pos value less than its first-pos value, or a complete-length
+	// value less than or equal to its last-pos value."
+	if !ok1 || !ok2 || !ok3 || last < first || total <= last {
+		return Range{}, 0, false
+	}
+	return Range{first, last + 1}, total, true
+}
+
+// cutNumber parses the digits before sep and returns what follows sep.
+func cutNumber(v []byte, sep byte) (int64, []byte, bool) {
+	for i, c := range v {
+		if c == sep {
+			n, ok := parsePosition(v[:i])
+			return n, v[i+1:], ok
+		}
+	}
+	return 0, nil, false
+}
