@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,9 +28,6 @@ requests to try with what to look for in the answers. Ctrl-C ends it.`,
 	return cmd
 }
 
-// originGrace is how long the demo's origin has to end.
-const originGrace = time.Second
-
 func (a *app) demo(listen string) error {
 	back, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,13 +35,9 @@ func (a *app) demo(listen string) error {
 	}
 	origin := &http.Server{Handler: demoOrigin(), ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan error, 1)
-	go func() { done <- origin.Serve(back) }() // ends by Shutdown or Close below
+	go func() { done <- origin.Serve(back) }() // ends by Close below
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), originGrace)
-		defer cancel()
-		if origin.Shutdown(ctx) != nil {
-			_ = origin.Close()
-		}
+		_ = origin.Close() // the edge, its one client, has ended
 		<-done
 	}()
 

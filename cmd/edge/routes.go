@@ -52,10 +52,18 @@ func longestTunnel(c *config.Config) time.Duration {
 
 func buildRoute(c *config.Route, o *proxy.Origin, tunnel time.Duration) *proxy.Route {
 	return &proxy.Route{
-		Host: c.Match.Host.String(), Path: c.Match.Path.String(),
+		Host: hostOf(c.Match.Host), Path: c.Match.Path.String(),
 		Origin: o, Policy: policyOf(c), Key: keyRules(&c.Cache.Key), Lock: lockOptions(&c.Cache.Lock),
 		TunnelIdle: tunnel, Upgrade: c.Upgrade, KeepForwarded: c.KeepForwarded,
 	}
+}
+
+// hostOf writes a pattern as the proxy reads it: empty for every host.
+func hostOf(p config.HostPattern) string {
+	if p == (config.HostPattern{}) {
+		return ""
+	}
+	return p.String()
 }
 
 // policyOf says to the machine what a route decides.
