@@ -147,7 +147,7 @@ func appendVia(dst []byte, v message.Version, name []byte) []byte {
 		dst = append(dst, "1.0 "...)
 	case message.HTTP2:
 		dst = append(dst, "2 "...)
-	default:
+	case message.HTTP11:
 		dst = append(dst, "1.1 "...)
 	}
 	return append(dst, name...)

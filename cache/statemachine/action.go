@@ -2,11 +2,12 @@ package statemachine
 
 import "edge/message"
 
-// Instant and Duration are message's, under the names section 4.2 is read in.
-type (
-	Instant  = message.Instant
-	Duration = message.Duration
-)
+// Instant is message's, so that section 4.2's arithmetic reads here as it does
+// there.
+type Instant = message.Instant
+
+// Duration is message's, likewise.
+type Duration = message.Duration
 
 // ActionKind says what the driver does next. Each has one handler in the
 // driver, and is followed by exactly one Event.

@@ -155,7 +155,7 @@ func (d *responseDirectives) takeTargeted(f *message.Fields, name []byte, i int)
 			d.take([]byte(m.Key), []byte(m.Item.Text), argumentToken)
 		case sf.String:
 			d.take([]byte(m.Key), []byte(m.Item.Text), argumentQuoted)
-		default:
+		default: // another kind is no argument of any directive
 			d.take([]byte(m.Key), nil, argumentBroken)
 		}
 	}

@@ -29,6 +29,7 @@ func (m *HTTPCache) classifyLock(ev *Event, now Instant) (Outcome, Reason) {
 		return isRefused, ReasonLockTimeout
 	case LockBusy:
 		return isBusy, why
+	case LockCanceled:
 	}
 	return isAbandoned, why
 }

@@ -62,6 +62,7 @@ func (m *HTTPCache) failStatus() int {
 		return 504
 	case ReasonBadNotModified, ReasonMalformed:
 		return 502
+	default: // the failure itself said it
 	}
 	if m.decision.Status != 0 {
 		return m.decision.Status
@@ -100,6 +101,7 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 			a.Remember = true
 			a.Stored = hitForMiss(now, m.policy)
 		}
+	default: // no action of the others carries a head
 	}
 }
 
@@ -114,6 +116,7 @@ func (m *HTTPCache) remembers() bool {
 		return true
 	case ReasonNoFreshness:
 		return !m.req.Fields.Has(message.FieldCookie)
+	default: // of this request or this moment, not of the resource
 	}
 	return false
 }

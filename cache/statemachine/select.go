@@ -55,6 +55,7 @@ func Select(req *message.Request, s *message.Stored, size int64) Selection {
 		return part
 	case rangeUnsatisfiable:
 		return Selection{Status: 416}
+	case rangeIgnored:
 	}
 	return whole
 }

@@ -53,9 +53,12 @@ func matchesNotModified(s *message.Stored, resp *message.Response) bool {
 	// "If the new response does not include any form of validator ..., and
 	// there is only one stored response in the initial set, and that stored
 	// response also lacks a validator, then that stored response is identified
-	// for update." A Last-Modified counts as lacking here: RFC 9110 section
-	// 15.4.5 lets a 304 leave it out, but not an entity tag.
-	return len(s.Terms.ETag) == 0
+	// for update." The last condition is not asked for, though RFC 9110 section
+	// 15.4.5 lets a 304 leave out Last-Modified but not an entity tag: the
+	// validators of s were the request's only condition, and a 304 says that
+	// "the condition evaluated to false". Many origins answer so, and to ask
+	// again without conditions would fetch what they just said is unchanged.
+	return true
 }
 
 // matchesHead reports whether an answer to HEAD says that s is current. RFC

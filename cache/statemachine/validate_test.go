@@ -57,7 +57,10 @@ func TestMatchesNotModified(t *testing.T) {
 		{"other weak date", []string{lm}, []string{other}, false},
 		{"no validators", nil, nil, true},
 		{"none for a date", []string{lm}, nil, true}, // RFC 9110 section 15.4.5 lets it be left out
-		{"none for a tag", []string{`ETag: "x"`}, nil, false},
+		{"none for a tag", []string{`ETag: "x"`}, nil, true},
+		{"none for a weak tag", []string{`ETag: W/"x"`, lm}, []string{date}, true},
+		{"an invalid tag is none", []string{`ETag: "x"`}, []string{"ETag: x"}, true},
+		{"a date that was not asked with", []string{`ETag: "x"`}, []string{date, lm}, false},
 	} {
 		if got := matchesNotModified(stored(tc.was...), responseOf(304, tc.is...)); got != tc.want {
 			t.Errorf("%s: %v", tc.name, got)
