@@ -245,9 +245,9 @@ type bodyFault struct{ f fault }
 
 func (e *bodyFault) Error() string { return faults[e.f].reason }
 
-// harmlessTrailer decides which trailer fields are kept: "a recipient MUST NOT
-// merge a field from the trailer section into the header section unless" its
-// definition allows that, and framing, routing, request modifiers,
+// harmlessTrailer decides which trailer fields are kept: "A recipient MUST NOT
+// merge a trailer field into a header section unless the recipient understands
+// the corresponding header field definition", and framing, routing, request modifiers,
 // authentication, cache and content controls must not come there (RFC 9110
 // sections 6.5.1 and 6.5.2). Of the names we know the meaning of, all are of
 // that kind; of the others, those whose prefix says that somebody trusts them.

@@ -183,7 +183,7 @@ func (d *chunkDecoder) stepQuoted(c byte) fault {
 	return faultNone
 }
 
-// endLine charges the line: "a server ought to limit the total length of chunk
+// endLine charges the line: "A server ought to limit the total length of chunk
 // extensions received in a request to an amount reasonable for the services
 // provided" (section 7.1.1).
 func (d *chunkDecoder) endLine() fault {

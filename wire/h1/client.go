@@ -301,8 +301,9 @@ func (c *ClientConn) Trailers() *message.Fields { return c.body.trailers }
 func (c *ClientConn) ResponseStarted() bool { return c.started.Load() }
 
 // Reusable reports whether another request may be sent: this one is out whole,
-// its answer was read whole and lets the connection live, and nothing follows. "a client MUST NOT process such
-// extra data as a separate response" (RFC 9112 section 6.3).
+// its answer was read whole and lets the connection live, and nothing follows. "A client
+// MUST NOT process, cache, or forward such extra data as a separate response"
+// (RFC 9112 section 6.3).
 func (c *ClientConn) Reusable() bool {
 	return c.final && c.persist && !c.switched && c.sent.Load() && c.body.whole.Load() &&
 		c.rd.buffered() == 0 && c.w.err == nil && !c.closed.Load() && !c.guard.interrupted()

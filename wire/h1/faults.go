@@ -95,7 +95,7 @@ var faults = [numFaults]struct {
 	faultCodingUnknown:    {501, "RFC 9112 6.1", "transfer coding not implemented"},
 	faultCodingNotFinal:   {400, "RFC 9112 6.3", "chunked is not the final transfer coding"},
 	faultExpect:           {417, "RFC 9110 10.1.1", "expectation other than 100-continue"},
-	faultSwitchUnasked:    {400, "RFC 9110 15.2.2", "101 to a request that asked for no upgrade"},
+	faultSwitchUnasked:    {400, "RFC 9110 15.2.2", "101 that was not asked for, or names no protocol"},
 	faultTooManyInterims:  {400, "RFC 9110 15.2", "too many interim responses"},
 	faultChunkSize:        {400, "RFC 9112 7.1", "malformed chunk size"},
 	faultChunkExtension:   {400, "RFC 9112 7.1.1", "malformed chunk extension"},

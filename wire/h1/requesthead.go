@@ -189,7 +189,7 @@ func parseVersion(b []byte) (message.Version, fault) {
 	}
 	// "A recipient that receives a message with a major version number that it
 	// implements and a minor version number higher than what it implements
-	// SHOULD process the message as if it was in the highest minor version
+	// SHOULD process the message as if it were in the highest minor version
 	// within that major version to which the recipient is conformant" (RFC
 	// 9110 section 2.5).
 	return message.HTTP11, faultNone
@@ -276,9 +276,9 @@ func settleExpect(req *message.Request) fault {
 }
 
 // settleUpgrade: "A server MAY ignore a received Upgrade header field if it
-// wishes to continue using the current protocol on that connection" and "MUST
-// ignore an Upgrade header field that is received in an HTTP/1.0 request" (RFC
-// 9110 section 7.8). We ignore it also where a body would have to be read
+// wishes to continue using the current protocol on that connection" and "A
+// server that receives an Upgrade header field in an HTTP/1.0 request MUST
+// ignore that Upgrade field" (RFC 9110 section 7.8). We ignore it also where a body would have to be read
 // first, where it comes in several lines, and where it offers h2c, which would
 // turn the connection into one whose requests nobody checks.
 func settleUpgrade(req *message.Request) {

@@ -20,7 +20,7 @@ var (
 	ErrNotReady   = errors.New("h1: the message before this one is not finished")
 )
 
-// SendInterim sends a 1xx head at once, ahead of the final one. "A server MUST
+// SendInterim sends a 1xx head at once, ahead of the final one. "a server MUST
 // NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 section 15.2):
 // nothing is sent then.
 func (c *ServerConn) SendInterim(status int, f *message.Fields) error {
@@ -219,7 +219,8 @@ func (c *ServerConn) Persist() bool {
 		return false
 	}
 	if c.close {
-		if !c.body.whole.Load() || c.rd.buffered() > 0 {
+		// A client that would have gone on may be sending its next request now.
+		if c.keepAlive || !c.body.whole.Load() || c.rd.buffered() > 0 {
 			c.linger()
 		}
 		return false
@@ -239,9 +240,10 @@ func (c *ServerConn) Persist() bool {
 }
 
 // drainBody reads the rest of the request body and drops it, within DrainBytes
-// and the Drain timeout. "If a server [...] responds before reading the entire
-// request, it MUST read the entire request message body or close the connection
-// after sending its response" (RFC 9112 section 9.3).
+// and the Drain timeout. "A server MUST read the entire request message body or
+// close the connection after sending its response; otherwise, the remaining data
+// on a persistent connection would be misinterpreted as the next request" (RFC
+// 9112 section 9.3).
 func (c *ServerConn) drainBody() bool {
 	if c.body.err != nil {
 		return c.body.err == io.EOF
@@ -314,8 +316,9 @@ func (c *ServerConn) linger() {
 	if c.Flush() != nil {
 		return
 	}
-	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		hc.CloseWrite()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return // without it, a client that waits for our end would wait for nothing
 	}
 	if c.guard.resumeReads() {
 		c.rd.deadline.forget()

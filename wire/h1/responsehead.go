@@ -35,10 +35,10 @@ func (p *responseParser) parseWithin(b []byte, resp *message.Response) (int, fau
 		return 0, f
 	}
 	resp.KeepAlive = connectionOptions(&resp.Fields).persists(resp.Version)
-	if resp.Status == 101 && !p.upgrade {
+	if resp.Status == 101 && (!p.upgrade || !resp.Fields.Has(message.FieldUpgrade)) {
 		// "The server MUST generate an Upgrade header field in the response
 		// that indicates which protocol(s) will be in effect" (RFC 9110 section
-		// 15.2.2), chosen from those the client offered; none was.
+		// 15.2.2), chosen from those the client offered.
 		return 0, faultSwitchUnasked
 	}
 	if resp.Status < 200 && resp.Version < message.HTTP11 {
@@ -80,7 +80,7 @@ func parseStatusLine(b []byte, resp *message.Response) (int, fault) {
 		i++
 	}
 	if resp.Status < 100 || resp.Status > 599 {
-		// "values outside the range 100..599 are invalid" (RFC 9110 section 15).
+		// "Values outside the range 100..599 are invalid" (RFC 9110 section 15).
 		return 0, faultStatusCode
 	}
 	if i == len(b) {

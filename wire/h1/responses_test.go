@@ -144,6 +144,7 @@ var awkwardResponses = []awkwardResponse{
 	refuse("17 interim heads", strings.Repeat(early, 17)+ok+"Content-Length: 0\r\n\r\n", "RFC 9110 15.2"),
 	refuse("interim from HTTP/1.0", "HTTP/1.0 100 Continue\r\n\r\n"+ok+"Content-Length: 0\r\n\r\n", "RFC 9110 15"),
 	refuse("101 unasked", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "RFC 9110 15.2.2"),
+	refuse("101 to nothing", "HTTP/1.1 101 Switching Protocols\r\n\r\nraw", "RFC 9110 15.2.2").upgraded(),
 	accept("101 asked for", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw", "RFC 9110 15.2.2", `left "raw"`).upgraded(),
 	accept("upgrade declined", ok+"Content-Length: 5\r\n\r\nhello", "RFC 9110 7.8", "hello").upgraded().reusable(),
 	cutAt("only an interim head", "HTTP/1.1 100 Continue\r\n\r\n", "RFC 9112 8"),

@@ -198,7 +198,7 @@ func TestFramingOfResponses(t *testing.T) {
 		{"1.0, length unknown", oldKeep, message.Outgoing{Status: 200, Length: -1}, "ab", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nab", false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c, nc := server(ServerOptions{})
+			c, nc := server(ServerOptions{Timeouts: Timeouts{Drain: time.Millisecond}})
 			say(t, nc, x.request)
 			ask(t, c)
 			if c.HeadSent() {
@@ -576,7 +576,7 @@ func TestRetire(t *testing.T) {
 			t.Fatalf("%s: idle connection did not retire", over)
 		}
 	}
-	c, nc := server(ServerOptions{})
+	c, nc := server(ServerOptions{Timeouts: Timeouts{Drain: time.Millisecond}})
 	say(t, nc, get+host+end)
 	ask(t, c)
 	c.Retire()

@@ -30,9 +30,9 @@ func checkTarget(req *message.Request, target []byte, scratch *[]byte) (authorit
 	return checkAbsolute(req, target, scratch)
 }
 
-// checkAbsolute handles the absolute form: "a server MUST accept the
+// checkAbsolute handles the absolute form: "A server MUST accept the
 // absolute-form in requests even though most HTTP/1.1 clients will only send
-// the absolute-form to proxies" (RFC 9112 section 3.2.2).
+// the absolute-form to a proxy" (RFC 9112 section 3.2.2).
 func checkAbsolute(req *message.Request, target []byte, scratch *[]byte) ([]byte, fault) {
 	i := bytes.Index(target, []byte("://"))
 	if i < 0 {

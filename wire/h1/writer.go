@@ -148,10 +148,24 @@ func (w *writer) flushKeeping() error {
 	return err
 }
 
+// maxPiece bounds one write where there is no writev: crypto/tls gives a
+// connection up when a write meets its deadline, so that each write must be
+// small enough for a slow peer to take in time.
+const maxPiece = 16 << 10
+
 func (w *writer) send(p []byte) error {
-	w.vecs[0] = p
-	w.bufs = w.vecs[:1]
-	return w.drive()
+	for {
+		n := len(p)
+		if !w.gather {
+			n = min(n, maxPiece)
+		}
+		w.vecs[0] = p[:n]
+		w.bufs = w.vecs[:1]
+		if err := w.drive(); err != nil || n == len(p) {
+			return err
+		}
+		p = p[n:]
+	}
 }
 
 // drive writes bufs. A write may take as long as it likes, so long as in every
