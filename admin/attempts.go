@@ -40,7 +40,7 @@ func resultOf(err error) int {
 		return 0
 	}
 	if k := pool.KindOf(err); k != pool.KindNone && isPoolError(err) {
-		return 3 + int(k)
+		return min(3+int(k), len(results)-1)
 	}
 	switch {
 	case errors.As(err, &protocol):
