@@ -3,8 +3,10 @@ package storage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"edge/message"
 )
@@ -242,6 +244,65 @@ func TestPendingBodiesLeaveRoom(t *testing.T) {
 		}
 		if kept == 0 || kept == len(writers) || m.pending.Load() != 0 {
 			t.Fatalf("%d of %d kept, %d bytes still pending", kept, len(writers), m.pending.Load())
+		}
+	})
+}
+
+// TestWindowWithoutMemory: where every byte of the store is taken by what
+// cannot be evicted, a body on its way goes on with what it has; and one that
+// has nothing is refused before anything depends on it.
+func TestWindowWithoutMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := open(t, MemoryOptions{Size: 1 << 20, ChunkSize: 16 << 10, Poison: true})
+		body := bytes.Repeat([]byte("0123456789abcdef"), 60<<10)
+		w, err := m.Begin(proposal(1, message.LengthUnknown))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := w.Entry()
+		var held []Entry
+		for i := 100; ; i++ { // retained, so that nothing can go
+			if err := put(t, m, i, make([]byte, 10000)); err != nil {
+				if !errors.Is(err, ErrFull) {
+					t.Fatal(err)
+				}
+				break
+			}
+			held = m.Lookup(held, keyOf(i))
+		}
+		if _, err := m.Begin(proposal(2, 100000)); !errors.Is(err, ErrFull) {
+			t.Fatalf("begin without any room: %v", err)
+		}
+		got := make(chan []byte)
+		go func() {
+			time.Sleep(firstReaderWait / 2) // late, but not too late
+			r := e.Reader(0, -1)
+			e.Release()
+			defer r.Close()
+			var all []byte
+			for {
+				p, err := r.Next(context.Background())
+				if err != nil {
+					got <- all
+					return
+				}
+				all = append(all, p...)
+			}
+		}()
+		if err := w.Write(context.Background(), body); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Commit(nil); !errors.Is(err, ErrFull) {
+			t.Fatalf("commit: %v", err)
+		}
+		if all := <-got; !bytes.Equal(all, body) {
+			t.Fatalf("the reader got %d bytes of %d", len(all), len(body))
+		}
+		for _, e := range held {
+			e.Release()
+		}
+		if err := put(t, m, 3, body[:100000]); err != nil {
+			t.Fatalf("after everything was released: %v", err)
 		}
 	})
 }

@@ -48,6 +48,8 @@ func (r *reader) follow(f *fill) {
 		r.next.prev = r
 	}
 	f.readers = r
+	f.read = true
+	f.advanced()
 	f.mu.Unlock()
 }
 
@@ -80,6 +82,7 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 	f := r.f
 	for {
 		f.mu.Lock()
+		f.advanced() // a writer may want what was pinned
 		p, err := r.take(f)
 		if p != nil || err != nil {
 			f.mu.Unlock()

@@ -25,6 +25,7 @@ type fill struct {
 	wake    chan struct{} // closed at the next progress; made when somebody waits
 	room    chan struct{} // closed when a reader advances; made when the writer waits
 	readers *reader       // attached
+	read    bool          // a reader has been attached
 	window  bool
 }
 
@@ -383,6 +384,15 @@ func (m *Memory) Begin(p *Proposal) (Writer, error) {
 	}
 	e.fill.Store(f)
 	w := &writer{m: m, e: e, f: f, part: p.Part}
+	// The first chunk now, so that a store without room says so while the
+	// caller can still do without it.
+	if p.Total != 0 && len(f.chunks) == 0 {
+		if _, err := w.extend(nil, 1); err != nil {
+			w.count(-w.pending)
+			e.Release()
+			return nil, err
+		}
+	}
 	m.index.addPending(w)
 	return w, nil
 }
