@@ -215,6 +215,41 @@ func TestAbortUnderTLS(t *testing.T) {
 	}
 }
 
+// TestGoneUnderTLS: a client that says goodbye and leaves is gone; one that has
+// sent its next request, or said nothing, is not.
+func TestGoneUnderTLS(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, leaves := range []bool{true, false} {
+			a, b := pairTCP(t)
+			pair, pool := selfSigned(t)
+			c := NewServerConn(tls.Server(b, &tls.Config{Certificates: []tls.Certificate{pair}}), &ServerOptions{Scheme: "https"})
+			conn := tls.Client(a, &tls.Config{RootCAs: pool, ServerName: "edge.test", MaxVersion: version})
+			go conn.Write([]byte(get + "Host: edge.test\r\n\r\n"))
+			ask(t, c)
+			if c.Gone() {
+				t.Fatal("gone while it is there")
+			}
+			if leaves {
+				conn.Close()
+			} else {
+				say(t, conn, "GET / HTTP/1.0\r\n\r\n")
+				conn.NetConn().(*net.TCPConn).CloseWrite()
+			}
+			gone := false
+			for i := 0; i < 200 && !gone; i++ {
+				time.Sleep(time.Millisecond)
+				gone = c.Gone()
+				if !leaves && i > 20 {
+					break
+				}
+			}
+			if gone != leaves {
+				t.Errorf("TLS %x: leaves %v, gone %v", version, leaves, gone)
+			}
+		}
+	}
+}
+
 // TestStoppedBody: an answer given while the request's content is still coming
 // reaches the client, and the connection ends with it.
 func TestStoppedBody(t *testing.T) {

@@ -23,9 +23,14 @@ type prober struct {
 	self  inspectable
 	look  func(fd uintptr)
 	state peerState
-	b     [1]byte
+	under bool // beneath TLS
+	b     [maxAlert + 1]byte
 	ready bool
 }
+
+// maxAlert is the most bytes that the last alert of a TLS connection takes, in
+// any version and cipher in use; the shortest request, encrypted, takes more.
+const maxAlert = 31
 
 // inspectable is a connection that is no socket and can say itself what a look
 // at one would.
@@ -36,8 +41,8 @@ type inspectable interface {
 	Unread() int
 }
 
-// probe looks at nc. Beneath TLS, bytes may be an alert as well as data, so
-// that only the end of the stream says anything.
+// probe looks at nc. Beneath TLS, bytes may be an alert as well as data: a few
+// of them with the stream's end right behind are the peer's goodbye.
 func (p *prober) probe(nc net.Conn) peerState {
 	if !p.ready {
 		p.prepare(nc)
@@ -66,7 +71,7 @@ func (p *prober) prepare(nc net.Conn) {
 		if !ok {
 			break
 		}
-		nc = under.NetConn()
+		nc, p.under = under.NetConn(), true
 	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -84,9 +89,18 @@ func (p *prober) peek(fd uintptr) {
 		p.state = peerQuiet
 	case err != nil || n == 0:
 		p.state = peerGone
+	case p.under && n <= maxAlert && ended(fd):
+		p.state = peerGone
 	default:
 		p.state = peerSpeaks
 	}
+}
+
+// ended reports whether the peer has ended its direction, read or not.
+func ended(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // cut closes nc so that the peer sees a reset rather than an end, where the
