@@ -98,7 +98,9 @@ func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
 		}
 		return isMismatch, ReasonPart
 	}
-	if ok && m.storesPart(part, total, resp) {
+	// A store that failed us more than once is left alone, or this would go on
+	// for ever.
+	if ok && m.tries <= m.policy.LockTries && m.storesPart(part, total, resp) {
 		m.part = part
 		return isStorable, m.decision.Forward
 	}

@@ -303,9 +303,13 @@ func (x *benchExchange) fetch(a *Action) Event {
 		}
 	}
 	if a.Form == FormCompleting {
-		etag, _ := Validators(x.candidates[a.Chosen].head)
+		etag, modified := Validators(x.candidates[a.Chosen].head)
 		f.AddKnown(message.FieldRange, a.Missing.AppendRange(nil))
-		f.AddKnown(message.FieldIfRange, etag)
+		if isStrongETag(etag) {
+			f.AddKnown(message.FieldIfRange, etag)
+		} else {
+			f.AddKnown(message.FieldIfRange, modified)
+		}
 	}
 	asked := &transcript.Forwarded{Method: x.req.Method, Target: string(x.req.Target), Fields: fieldList(&f)}
 	if x.script != nil {

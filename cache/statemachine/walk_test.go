@@ -59,7 +59,7 @@ func (p *place) key() string {
 		flights = -1
 	}
 	return fmt.Sprint(m.state, p.a.Kind, p.a.Form, m.chosen, m.permit, m.background, m.tries, m.form, string(m.variant), m.variant == nil,
-		m.headGiven != nil, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
+		m.headGiven != nil, m.completing, m.part, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
 }
 
 // walk goes depth first. done holds, for each place, 1 while its paths are
@@ -128,13 +128,17 @@ func (w *walk) events(p *place) []Event {
 	switch p.a.Kind {
 	case ActLookup:
 		for _, c := range walkCandidates() {
-			all = append(all, Event{Kind: EventFound, Candidates: c})
+			ev := Event{Kind: EventFound, Candidates: c}
+			if len(c) > 0 && c[0].Terms.Flags.Has(message.TermPartial) {
+				ev.Held = [][]Range{{{0, 2}}}
+			}
+			all = append(all, ev)
 		}
 	case ActAcquire:
 		for l := LockLeader; l <= LockCanceled; l++ {
 			if l == LockStreaming {
 				for _, c := range walkCandidates() {
-					if len(c) > 0 && c[0].Terms.Flags&message.TermHitForMiss == 0 {
+					if len(c) > 0 && c[0].Terms.Flags&(message.TermHitForMiss|message.TermPartial) == 0 {
 						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0]})
 					}
 				}
@@ -231,6 +235,9 @@ func walkCandidates() [][]*message.Stored {
 				walkCache.candidates = append(walkCache.candidates, []*message.Stored{s})
 			}
 		}
+		part := walkStored("Cache-Control: max-age=60\r\nETag: \"x\"\r\n", policy)
+		part.Terms.Flags |= message.TermPartial
+		walkCache.candidates = append(walkCache.candidates, []*message.Stored{part})
 	}
 	return walkCache.candidates
 }
@@ -259,6 +266,8 @@ func walkResponses() []*message.Response {
 			{200, "Cache-Control: max-age=60\r\nVary: X-Kind\r\n"},
 			{200, "ETag: \"x\"\r\n"},
 			{206, "Cache-Control: max-age=60\r\nContent-Range: bytes 0-1/5\r\n"},
+			{206, "Cache-Control: max-age=60\r\nETag: \"x\"\r\nContent-Range: bytes 0-4/9\r\n"},
+			{206, "Cache-Control: max-age=60\r\nETag: \"x\"\r\nContent-Range: bytes 2-4/5\r\n"},
 			{301, "Cache-Control: max-age=60\r\nLocation: /b\r\n"},
 			{304, "ETag: \"x\"\r\n"},
 			{304, "ETag: \"z\"\r\n"},
@@ -268,6 +277,9 @@ func walkResponses() []*message.Response {
 		} {
 			resp := &message.Response{Status: r.status, Length: 5, NoBody: r.status < 200 || r.status == 304}
 			resp.Fields.ParseLines([]byte(r.fields))
+			if part, _, ok := parseContentRange(resp.Fields.Value(message.FieldContentRange)); ok {
+				resp.Length = part.End - part.Start
+			}
 			walkCache.responses = append(walkCache.responses, resp)
 		}
 	}

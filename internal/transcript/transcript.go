@@ -14,6 +14,10 @@
 //	> doing so is explicitly permitted by the client or origin server
 //	RFC 9111 section 4.2.4  MUST NOT
 //
+// For what our own configuration promises the reference is
+//
+//	edge configuration
+//
 // What follows is a list of steps. Lines that begin with "#" are comments.
 // Indented lines belong to the line above that is not.
 //
@@ -100,7 +104,7 @@ type Script struct {
 	Name string
 	// Passages are what the transcript quotes; the first is the requirement.
 	Passages []string
-	// RFC and Section say where the passages stand.
+	// RFC and Section say where the passages stand; RFC is "edge" for our own.
 	RFC, Section string
 	// Keyword is MUST, MUST NOT, SHOULD, SHOULD NOT or MAY, or empty.
 	Keyword string
