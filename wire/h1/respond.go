@@ -54,7 +54,7 @@ func (c *ServerConn) SendHead(h *message.Outgoing) error {
 		return c.w.err
 	}
 	c.phase = phaseContent
-	c.choose(h)
+	length := c.choose(h)
 	c.w.open()
 	c.began = c.w.offset()
 	b := appendStatusLine(c.w.buf, h.Status, h.Reason)
@@ -66,12 +66,12 @@ func (c *ServerConn) SendHead(h *message.Outgoing) error {
 	switch {
 	case c.framing == framedChunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case h.Length >= 0 && h.Status >= 200 && h.Status != 204:
+	case length >= 0 && h.Status >= 200 && h.Status != 204:
 		// "A server MUST NOT send a Content-Length header field in any response
 		// with a status code of 1xx (Informational) or 204 (No Content)" (RFC
 		// 9110 section 8.6).
 		b = append(b, "Content-Length: "...)
-		b = strconv.AppendInt(b, h.Length, 10)
+		b = strconv.AppendInt(b, length, 10)
 		b = append(b, "\r\n"...)
 	}
 	switch {
@@ -90,13 +90,18 @@ func (c *ServerConn) SendHead(h *message.Outgoing) error {
 }
 
 // choose settles how the response is framed and whether the connection lives
-// on.
-func (c *ServerConn) choose(h *message.Outgoing) {
+// on. It returns the length to announce.
+func (c *ServerConn) choose(h *message.Outgoing) (length int64) {
 	c.trailers = h.Trailers
 	c.left = 0
+	length = h.Length
 	switch {
-	case h.NoBody || c.head || h.Status < 200 || h.Status == 204 || h.Status == 304:
+	case c.head || h.Status < 200 || h.Status == 204 || h.Status == 304:
 		c.framing = framedNone
+	case h.NoBody:
+		// Only those end with the head; here its end has to be announced.
+		length = 0
+		c.framing = framedSized
 	case h.Length >= 0:
 		c.framing, c.left = framedSized, h.Length
 	case !c.old:
@@ -114,6 +119,7 @@ func (c *ServerConn) choose(h *message.Outgoing) {
 		bodyLost = c.expects || c.body.left.Load() > c.limits.DrainBytes || c.guard.readsStopped()
 	}
 	c.close = h.Close || !c.keepAlive || bodyLost || c.framing == framedToEnd || c.retired.Load() || h.Status == 101
+	return length
 }
 
 // Write writes content: small pieces are copied, larger ones are handed to the

@@ -191,6 +191,7 @@ func TestFramingOfResponses(t *testing.T) {
 		{"client closes", get + host + "Connection: close\r\n" + end, message.Outgoing{Status: 200}, "", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false},
 		{"HEAD", head, message.Outgoing{Status: 200, Length: 9, NoBody: true}, "", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true},
 		{"HEAD, length unknown", head, message.Outgoing{Status: 200, Length: -1, NoBody: true}, "", "HTTP/1.1 200 OK\r\n\r\n", true},
+		{"nothing where content may be", get + host + end, message.Outgoing{Status: 412, Length: -1, NoBody: true}, "", "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n", true},
 		{"204", get + host + end, message.Outgoing{Status: 204, NoBody: true}, "", "HTTP/1.1 204 No Content\r\n\r\n", true},
 		{"304", get + host + end, message.Outgoing{Status: 304, Length: 7, NoBody: true}, "", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", true},
 		{"1.0", old, message.Outgoing{Status: 200, Length: 2}, "ab", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab", false},
