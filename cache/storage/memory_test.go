@@ -25,6 +25,9 @@ func open(t testing.TB, o MemoryOptions) *Memory {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
+		if n := m.live.Load(); n != 0 && !t.Failed() {
+			t.Errorf("%d entries are still held", n)
+		}
 	})
 	return m
 }

@@ -105,10 +105,10 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 // that means waiting. Under f's lock.
 func (r *reader) take(f *fill) ([]byte, error) {
 	switch {
+	case r.pos >= r.limit:
+		return nil, io.EOF // it has what it asked for, whatever comes of the rest
 	case f.state == aborted:
 		return nil, f.err
-	case r.pos >= r.limit:
-		return nil, io.EOF
 	case r.pos < f.start:
 		return nil, fmt.Errorf("%w: byte %d lies before the part from %d", ErrGone, r.pos, f.start)
 	case r.pos < f.base:

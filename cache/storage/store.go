@@ -96,14 +96,20 @@ type Store interface {
 	// applies the Ledger: what was purged is not returned, what was
 	// soft-purged is returned with TermInvalidated among its Terms' flags.
 	// It never touches a disk for bodies. Zero allocations where dst has room.
+	// Being returned counts as a hit of the entry. A store bounds the entries
+	// under one key; the oldest make way.
 	Lookup(dst []Entry, key Key) []Entry
 	// Begin starts storing. ErrTooLarge is returned at once where
-	// Proposal.Total says so. On any error the caller serves the response
-	// without the store.
+	// Proposal.Total says so (for parts, Total is not what counts: what is
+	// held is), and ErrFull where not even a first chunk can be had. On any
+	// error the caller serves the response without the store.
 	Begin(p *Proposal) (Writer, error)
 	// Freshen replaces e's head (a 304 or HEAD freshened it) and sets its
-	// sequence; e's body stays. The head is copied. Not found any more
-	// (evicted, replaced): ErrGone, and nothing happens.
+	// sequence; e's body stays. The head is copied, and TermPartial set or
+	// cleared by what is held; every other flag is the caller's word, so a
+	// caller that must not undo an invalidation that came after it asked the
+	// origin compares sequences first. Not found any more (evicted,
+	// replaced): ErrGone, and nothing happens.
 	Freshen(e Entry, s *message.Stored, sequence uint64) error
 	// Remove takes e out: it is found damaged or superseded. Idempotent.
 	Remove(e Entry)
@@ -146,8 +152,11 @@ type Entry interface {
 	// allocation. The slice is valid while the entry is retained. An empty
 	// complete body returns a non-nil empty slice.
 	Bytes() []byte
-	// Reader opens the body at offset for n bytes (n < 0: to the end). While
-	// the writing goes on, it follows. The Reader retains the entry itself.
+	// Reader opens the body at offset for n bytes (n < 0: to the end of the
+	// representation). While the writing goes on, it follows. The Reader
+	// retains the entry itself. Of an entry that holds parts, ask for what
+	// Held names: at a byte that is not held, Next returns ErrGone, and so it
+	// does where the part being written ended before the last byte asked for.
 	Reader(offset, n int64) Reader
 	// Trailers returns the trailer lines ("Name: value\r\n"), nil if none.
 	// Meaningful once the body is complete.
@@ -173,8 +182,10 @@ type Reader interface {
 	// Next returns the next piece: never empty with a nil error, valid until
 	// the next call or Close; it pins at most one chunk. io.EOF after the last
 	// byte of a complete body (or of the n asked for). ErrAborted where the
-	// writer gave up, ErrFellBehind, ErrGone, or ctx's error. It waits, while
-	// the writing goes on, without holding any lock.
+	// writer gave up: at once, whatever was written before, unless the n were
+	// returned already. ErrFellBehind, ErrGone, or ctx's error, after which
+	// Next may be called again. It waits, while the writing goes on, without
+	// holding any lock.
 	Next(ctx context.Context) ([]byte, error)
 	// Close ends the reading and releases the entry. Idempotent.
 	Close()
@@ -186,15 +197,18 @@ type Reader interface {
 // Window mode: when the body outgrows what the store keeps, the writer goes
 // on for its readers' sake with a window of the configured size. Write then
 // waits until the fastest reader has room, readers that fall out of the
-// window get ErrFellBehind, and Commit returns ErrTooLarge: nothing is kept,
-// but every reader that kept up got the whole body and a clean io.EOF.
+// window get ErrFellBehind, and Commit returns ErrTooLarge (or ErrFull, where
+// it was room that ran out): nothing is kept, but every reader that kept up got
+// the whole body and a clean io.EOF. Once the last reader has left, or when none
+// comes within moments, Write fails, so that the fill can stop.
 type Writer interface {
 	// Entry returns the entry being written, retained for the caller, before
 	// it is visible to Lookup: this is what followers stream from.
 	Entry() Entry
 	// Write appends p. In window mode it may wait for readers, until ctx
 	// ends. An error other than ctx's means that nothing more can be
-	// accepted and readers got ErrAborted.
+	// accepted and readers got ErrAborted. After ctx's error nobody knows how
+	// much of p was taken, so that only Abort makes sense; a Commit aborts.
 	Write(ctx context.Context, p []byte) error
 	// Commit ends the body and makes the entry visible, replacing the entry
 	// of the same Key and Nominated (for parts: joining it). A body shorter

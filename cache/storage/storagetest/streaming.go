@@ -110,10 +110,12 @@ func testAbort(t *testing.T, s suite) {
 		w := begin(t, st, item{key: 1, body: append(bytes.Clone(body), 'x'), unknown: unknown})
 		waiting := follow(w.Entry(), 0, -1, 0)
 		behind := follow(w.Entry(), 0, -1, time.Hour)
+		served := follow(w.Entry(), 10, 1000, 0) // has all it asked for by then
 		e := w.Entry()
 		write(t, w, body)
 		synctest.Wait()
 		w.Abort(reason)
+		served.want(t, body[10:1010])
 		late := follow(e, 0, -1, 0)
 		for _, f := range []*following{waiting, behind, late} {
 			<-f.done
