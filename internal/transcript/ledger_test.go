@@ -184,6 +184,9 @@ func TestEveryTranscriptIsInIndex(t *testing.T) {
 	sentences, index := readSentences(t), readIndex(t)
 	for _, s := range scripts {
 		name := strings.TrimSuffix(s.Name, ".txt")
+		if !strings.HasPrefix(name, s.Section+"-") && !strings.HasPrefix(name, s.RFC+"-"+s.Section+"-") {
+			t.Errorf("%s is about section %s", s.Name, s.Section)
+		}
 		found := false
 		row := 0 // the index of e among the rows for SENTENCES
 		for _, e := range index {
