@@ -25,7 +25,7 @@ func (p *Proxy) ServeConn(c *h1.ServerConn, peer netip.AddrPort) {
 		if !x.serve() || x.hijacked {
 			return
 		}
-		if x.out.Close || !c.Persist() {
+		if !c.Persist() { // it knows of x.out.Close, and lets the client read the answer
 			return
 		}
 	}

@@ -207,6 +207,7 @@ func (x *exchange) releaseEntries() {
 // acquire takes the lock, or learns what became of it.
 func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventLock}
+	x.flushBefore()
 	x.permitKey = lockKey(x.key, a.Variant)
 	opt := x.route.Lock
 	if a.NoWait {
@@ -233,6 +234,14 @@ func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 		ev.Flight = f.head
 	}
 	return ev
+}
+
+// flushBefore sends the finished answers to pipelined requests before a wait:
+// they must not stay behind a slow one.
+func (x *exchange) flushBefore() {
+	if x.client != nil {
+		_ = x.client.Flush() // an error comes again with the answer
+	}
 }
 
 // remaining is what is left of the patience for one key. 0 would mean the
@@ -300,7 +309,9 @@ func (x *exchange) invalidate() statemachine.Event {
 		key, _ := primaryKey(route, &r, nil)
 		x.p.invalidate(key)
 	})
-	return statemachine.Event{Kind: statemachine.EventInvalidated}
+	// What this very response brings is newer than what it made stale.
+	x.generation = x.p.generation(x.key).Load()
+	return statemachine.Event{Kind: statemachine.EventInvalidated, Response: &x.resp}
 }
 
 func pathLen(target []byte) int {

@@ -11,6 +11,7 @@ import (
 // waits for the final head.
 func (x *exchange) fetch(a *statemachine.Action) statemachine.Event {
 	x.dropUpstream()
+	x.flushBefore()
 	x.sequence = x.p.ledger.Sequence()
 	x.generation = x.p.generation(x.key).Load()
 	x.forward(&x.outFields, a.Form)

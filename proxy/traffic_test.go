@@ -311,3 +311,27 @@ func TestPostIsNotRetriedBlindly(t *testing.T) {
 		}
 	})
 }
+
+// A finished answer does not wait behind a slow one.
+func TestPipelinedAnswerLeavesBeforeASlowMiss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool {
+			if c.req.URL.Path == "/slow" {
+				time.Sleep(3 * time.Second)
+			}
+			return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=60", c.req.URL.Path)
+		})
+		defer r.close()
+		r.get("/fast")
+		synctest.Wait()
+		c := r.dial()
+		defer c.nc.Close()
+		began := time.Now()
+		io.WriteString(c.nc, "GET /fast HTTP/1.1\r\nHost: example.com\r\n\r\nGET /slow HTTP/1.1\r\nHost: example.com\r\n\r\n")
+		c.read("GET").expect(t, 200, "edge; hit", "/fast")
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("the hit took %v: it waited for the miss behind it", waited)
+		}
+		c.read("GET").expect(t, 200, "uri-miss", "/slow")
+	})
+}

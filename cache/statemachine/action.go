@@ -41,7 +41,7 @@ const (
 	// invalidated); answer with EventFreshened.
 	ActFreshen
 	// ActInvalidate: invalidate the URIs that InvalidationTargets names;
-	// answer with EventInvalidated.
+	// answer with EventInvalidated and the response, still at hand.
 	ActInvalidate
 	// ActFail: send an answer of our own with Action.Status; answer with
 	// EventDelivered.

@@ -192,6 +192,7 @@ var transitions = []row{
 	{Passing, isUnreachable, Failing, ActFail, PermitKeep, "RFC 9110 section 15.6.3"},
 
 	{Invalidating, isInvalidated, Relaying, ActRelay, PermitKeep, "RFC 9111 section 4.4"},
+	{Invalidating, isStorable, Filling, ActFill, PermitKeep, "RFC 9110 section 9.3.3"},
 
 	{Serving, isDelivered, Done, ActDone, PermitKeep, ""},
 	{Serving, isUnreadable, Fetching, ActFetch, PermitKeep, ""},
@@ -292,7 +293,7 @@ func (m *HTTPCache) classify(ev *Event, now Instant) (Outcome, Reason) {
 	case m.state == Passing && ev.Kind == EventFailed:
 		return m.classifyPassFailure(ev.Failure)
 	case m.state == Invalidating && ev.Kind == EventInvalidated:
-		return isInvalidated, m.decision.Reason
+		return m.classifyInvalidated(ev.Response)
 	case m.state >= Serving && m.state <= Failing && ev.Kind == EventDelivered:
 		return m.classifyDelivery(ev.Delivery)
 	}

@@ -1,6 +1,10 @@
 package statemachine
 
-import "edge/message"
+import (
+	"bytes"
+
+	"edge/message"
+)
 
 // classifyResponse decides what to do with the origin's final response to a
 // fetch. Reached from Fetching.
@@ -163,6 +167,37 @@ func (m *HTTPCache) classifyPassed(resp *message.Response) (Outcome, Reason) {
 		return isSuccess, m.decision.Reason
 	}
 	return isAnswered, m.decision.Reason
+}
+
+// classifyInvalidated decides whether the response to an unsafe request,
+// having made what was stored stale, is itself what a GET would bring. RFC 9110
+// section 9.3.3: "Responses to POST requests are only cacheable when they
+// include explicit freshness information and a Content-Location header field
+// that has the same value as the POST's target URI. A cached POST response can
+// be reused to satisfy a later GET or HEAD request." Reached from Invalidating.
+func (m *HTTPCache) classifyInvalidated(resp *message.Response) (Outcome, Reason) {
+	why := m.decision.Reason
+	if resp == nil || m.req.Method != message.MethodPost || m.policy.Disabled || resp.Status != 200 || resp.NoBody {
+		return isInvalidated, why
+	}
+	reference, ok := single(&resp.Fields, message.FieldContentLocation)
+	if !ok {
+		return isInvalidated, why
+	}
+	target, ok := resolve(m.req, reference)
+	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	date, _ := dateValue(&resp.Fields)
+	_, explicit := explicitLifetime(&resp.Fields, &d, date)
+	if !ok || !bytes.Equal(target, m.req.Target) || !explicit {
+		return isInvalidated, why
+	}
+	// Stored, it is the answer to a GET: the rules for that decide.
+	get := *m.req
+	get.Method, get.Length, get.Chunked = message.MethodGet, 0, false
+	if ok, _ := storable(&get, &m.directives, resp, &d, m.policy); !ok {
+		return isInvalidated, why
+	}
+	return isStorable, why
 }
 
 // classifyPassFailure: nothing came, and nothing stored may stand in.

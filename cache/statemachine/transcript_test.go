@@ -412,7 +412,7 @@ func (x *benchExchange) invalidate() Event {
 			k.head = invalidatedHead(k.head)
 		}
 	})
-	return Event{Kind: EventInvalidated}
+	return Event{Kind: EventInvalidated, Response: &x.resp}
 }
 
 func (x *benchExchange) serve(a *Action) Delivery {

@@ -158,7 +158,9 @@ func (w *walk) events(p *place) []Event {
 	case ActFreshen:
 		all = append(all, Event{Kind: EventFreshened, OK: true}, Event{Kind: EventFreshened})
 	case ActInvalidate:
-		all = append(all, Event{Kind: EventInvalidated})
+		stays := walkResponses()[0].Clone()
+		stays.Fields.AddString("Content-Location", "/a")
+		all = append(all, Event{Kind: EventInvalidated, Response: walkResponses()[0]}, Event{Kind: EventInvalidated, Response: stays})
 	case ActServe, ActServeFill, ActRelay, ActFail:
 		if p.m.background { // nothing is sent, and nothing read
 			return []Event{{Kind: EventDelivered}}
