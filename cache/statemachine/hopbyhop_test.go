@@ -16,6 +16,7 @@ func TestStripHopByHop(t *testing.T) {
 	}{
 		{name: "nothing", lines: []string{"A: 1"}, want: []string{"A: 1"}},
 		{name: "named", lines: []string{"Connection: close, a", "A: 1", "connection: B , c", "b: 2", "D: 3"}, want: []string{"D: 3"}},
+		{name: "named on adjacent lines", lines: []string{"Connection: a", "Connection: b", "Connection: c", "A: 1", "B: 1", "C: 1"}},
 		{name: "known to concern one connection", lines: []string{"Keep-Alive: 1", "Proxy-Connection: 1", "TE: gzip", "Transfer-Encoding: chunked", "Upgrade: h2c", "HTTP2-Settings: x", "A: 1"}, want: []string{"A: 1"}},
 		{name: "not by a client's wish", lines: []string{"Connection: Host, content-length, cache-control", "Host: h", "Content-Length: 3", "Cache-Control: no-store"},
 			want: []string{"Host: h", "Content-Length: 3", "Cache-Control: no-store"}},

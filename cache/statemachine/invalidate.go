@@ -116,7 +116,7 @@ func sameAuthority(authority []byte, req *message.Request) bool {
 			break
 		}
 	}
-	return len(authority) > 0 && message.EqualFold(authority, req.Authority)
+	return message.EqualFold(authority, req.Authority)
 }
 
 // removeDotSegments is RFC 3986 section 5.2.4 for a path that begins with "/".

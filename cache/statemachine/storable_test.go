@@ -106,6 +106,7 @@ var storableCases = []struct {
 	{name: "404 to a target that is not too long", target: ordinaryTarget, status: 404, resp: []string{lastModifiedLine}},
 	{name: "404 to many fields", req: slices.Repeat([]string{"X: 1"}, ordinaryFields+1), status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
 	{name: "404 to fields not too many", req: slices.Repeat([]string{"X: 1"}, ordinaryFields), status: 404, resp: []string{lastModifiedLine}},
+	{name: "404 to a request not too long", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes-len("X"))}, status: 404, resp: []string{lastModifiedLine}},
 	{name: "404 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 404, resp: []string{lastModifiedLine}, want: ReasonNoFreshness},
 	{name: "200 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, resp: []string{lastModifiedLine}},
 	{name: "public 400 to a long request", req: []string{"X: " + strings.Repeat("a", ordinaryFieldBytes)}, status: 400, resp: []string{lastModifiedLine, "Cache-Control: public"}, want: ReasonNoFreshness},

@@ -57,6 +57,7 @@ func TestFlags(t *testing.T) {
 		{"public", []string{"Cache-Control: public"}, message.TermShared},
 		{"must-revalidate", []string{"Cache-Control: must-revalidate"}, message.TermShared | message.TermMustRevalidate},
 		{"s-maxage", []string{"Cache-Control: s-maxage=1"}, message.TermShared | message.TermMustRevalidate},
+		{"s-maxage=0", []string{"Cache-Control: s-maxage=0"}, message.TermShared | message.TermMustRevalidate},
 		{"proxy-revalidate", []string{"Cache-Control: proxy-revalidate"}, message.TermMustRevalidate},
 		{"no-cache", []string{"Cache-Control: no-cache"}, message.TermNoCache},
 		{"qualified no-cache", []string{`Cache-Control: no-cache="a"`}, 0},
