@@ -1,0 +1,134 @@
+package statemachine
+
+import (
+	"testing"
+
+	"edge/message"
+)
+
+// uncovered is held to its definition, byte by byte, over every choice of held
+// bytes and every wanted range of a small representation.
+func TestUncovered(t *testing.T) {
+	const size = 7
+	for mask := range 1 << size {
+		held := rangesOf(mask, size)
+		for start := range int64(size) {
+			for end := start + 1; end <= size; end++ {
+				want := Range{}
+				for i := start; i < end; i++ {
+					if mask&(1<<i) != 0 {
+						continue
+					}
+					if want.Start >= want.End {
+						want.Start = i
+					}
+					want.End = i + 1
+				}
+				got := uncovered([]Range{{start, end}}, held)
+				if got != want && (got.Start < got.End || want.Start < want.End) {
+					t.Fatalf("uncovered([%d, %d), %v) = %v, want %v", start, end, held, got, want)
+				}
+			}
+		}
+	}
+}
+
+// Of several wanted ranges the answer spans what each of them misses.
+func TestUncoveredOfSeveral(t *testing.T) {
+	held := []Range{{0, 10}, {20, 30}}
+	for _, c := range []struct {
+		wanted []Range
+		want   Range
+	}{
+		{[]Range{{0, 5}, {22, 30}}, Range{}},
+		{[]Range{{0, 12}, {22, 30}}, Range{10, 12}},
+		{[]Range{{25, 35}, {5, 12}}, Range{10, 35}},
+		{[]Range{{40, 50}, {0, 5}}, Range{40, 50}},
+	} {
+		if got := uncovered(c.wanted, held); got != c.want {
+			t.Errorf("uncovered(%v) = %v, want %v", c.wanted, got, c.want)
+		}
+	}
+}
+
+// rangesOf returns the runs of set bits.
+func rangesOf(mask int, size int64) []Range {
+	var all []Range
+	for i := int64(0); i < size; i++ {
+		if mask&(1<<i) == 0 {
+			continue
+		}
+		if n := len(all); n > 0 && all[n-1].End == i {
+			all[n-1].End++
+		} else {
+			all = append(all, Range{i, i + 1})
+		}
+	}
+	return all
+}
+
+func TestParseContentRange(t *testing.T) {
+	for _, c := range []struct {
+		value string
+		want  Range
+		total int64
+		ok    bool
+	}{
+		{"bytes 0-4/11", Range{0, 5}, 11, true},
+		{"Bytes 10-10/11", Range{10, 11}, 11, true},
+		{"bytes 0-10/11", Range{0, 11}, 11, true},
+		{"bytes 0-11/11", Range{}, 0, false},
+		{"bytes 5-4/11", Range{}, 0, false},
+		{"bytes 0-4/*", Range{}, 0, false},
+		{"bytes */11", Range{}, 0, false},
+		{"lines 0-4/11", Range{}, 0, false},
+		{"bytes=0-4/11", Range{}, 0, false},
+		{"bytes 0-4", Range{}, 0, false},
+		{"bytes -4/11", Range{}, 0, false},
+		{"bytes 0-/11", Range{}, 0, false},
+		{"bytes 0-4/11 ", Range{}, 0, false},
+		{"bytes +0-4/11", Range{}, 0, false},
+		{"bytes 0-4/", Range{}, 0, false},
+		{"bytes ", Range{}, 0, false},
+		{"", Range{}, 0, false},
+	} {
+		got, total, ok := parseContentRange([]byte(c.value))
+		if ok != c.ok || ok && (got != c.want || total != c.total) {
+			t.Errorf("parseContentRange(%q) = %v, %d, %v; want %v, %d, %v", c.value, got, total, ok, c.want, c.total, c.ok)
+		}
+	}
+}
+
+// A part is only what it says it is: anything that does not add up is passed
+// on, or asked for again, and never stored.
+func TestPartsThatDoNotAddUp(t *testing.T) {
+	for _, c := range []struct {
+		contentRange string
+		length       int64
+	}{
+		{"bytes 0-4/11", 6},                     // more bytes than announced
+		{"bytes 0-4/11", 4},                     // fewer
+		{"bytes 0-4/11", message.LengthUnknown}, // nobody knows
+		{"bytes 1-5/11", 5},                     // not from where it was asked
+		{"bytes 0-3/11", 4},                     // not to where it was asked
+		{"bytes 0-4/*", 5},                      // of what?
+		{"", 5},
+	} {
+		req := &message.Request{Method: "GET", Scheme: "http", Authority: []byte("example.com"), Target: []byte("/a"), PathLen: 2}
+		req.Fields.AddString("Range", "bytes=0-4")
+		resp := &message.Response{Status: 206, Length: c.length}
+		resp.Fields.AddString("Cache-Control", "max-age=60")
+		resp.Fields.AddString("ETag", `"x"`)
+		if c.contentRange != "" {
+			resp.Fields.AddString("Content-Range", c.contentRange)
+		}
+		var m HTTPCache
+		m.Start(DefaultPolicy(), req, walkNow)
+		if a := m.Step(Event{Kind: EventFound}, walkNow); a.Kind != ActFetch || a.Form != FormAsIs {
+			t.Fatalf("%v in form %d for a range", a.Kind, a.Form)
+		}
+		if a := m.Step(Event{Kind: EventResponse, Response: resp}, walkNow); a.Kind != ActRelay {
+			t.Errorf("Content-Range %q with %d bytes leads to %v, want Relay", c.contentRange, c.length, a.Kind)
+		}
+	}
+}
