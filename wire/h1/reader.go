@@ -164,13 +164,7 @@ func (rd *reader) fillIdle() error {
 // means to wait again.
 func (rd *reader) tryRead(fd uintptr) bool {
 	b := getBuffer(rd.size)
-	var n int
-	var err error
-	for {
-		if n, err = unix.Read(int(fd), b); err != unix.EINTR {
-			break
-		}
-	}
+	n, err := rawRead(fd, b)
 	if n > 0 {
 		rd.buf, rd.w = b, n
 		return true

@@ -22,6 +22,7 @@ const (
 type writer struct {
 	nc     net.Conn
 	gather bool // nc has writev
+	raw    rawWriter
 	buf    []byte
 
 	deadline deadline
@@ -40,6 +41,7 @@ func (w *writer) init(nc net.Conn, t *Timeouts, x *interrupter) {
 	case *net.TCPConn, *net.UnixConn:
 		w.gather = true
 	}
+	w.raw.init(nc)
 }
 
 // open makes sure that there is a buffer.
@@ -196,7 +198,13 @@ func (w *writer) writeOnce() (int64, error) {
 	if len(w.bufs) > 1 {
 		return w.bufs.WriteTo(w.nc)
 	}
-	n, err := w.nc.Write(w.bufs[0])
+	var n int
+	var err error
+	if w.raw.raw != nil {
+		n, err = w.raw.write(w.bufs[0])
+	} else {
+		n, err = w.nc.Write(w.bufs[0])
+	}
 	w.bufs[0] = w.bufs[0][n:]
 	return int64(n), err
 }
