@@ -71,46 +71,52 @@ type node struct {
 
 // newNode builds a node and opens its sockets. What it has made is ended again
 // where something fails.
-func newNode(o nodeOptions) (n *node, err error) {
-	n = &node{opt: o, config: o.config, level: new(slog.LevelVar)}
-	if n.log, err = newLogger(o.stderr, o.logFormat, n.level); err != nil {
+func newNode(o nodeOptions) (*node, error) {
+	n := &node{opt: o, config: o.config, level: new(slog.LevelVar)}
+	if err := n.build(); err != nil {
+		n.close()
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			n.close()
-		}
-	}()
-	n.setLevel(o.config)
+	return n, nil
+}
+
+// build makes everything, sockets last.
+func (n *node) build() (err error) {
+	c := n.config
+	if n.log, err = newLogger(n.opt.stderr, n.opt.logFormat, n.level); err != nil {
+		return err
+	}
+	n.setLevel(c)
 	inherited, err := server.Inherit()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	setMemoryLimit(int64(o.config.Cache.Memory.Size), n.log)
+	setMemoryLimit(int64(c.Cache.Memory.Size), n.log)
 	n.metrics = admin.NewMetrics(build())
 	if err = n.openAccessLog(); err != nil {
-		return nil, err
+		return err
 	}
 	clock := proxy.NewClock()
 	n.store, err = storage.NewMemory(storage.MemoryOptions{
-		Size: int64(o.config.Cache.Memory.Size), MaxObject: int64(o.config.Cache.Memory.MaxObject),
-		Window: int64(o.config.Cache.Window), Clock: clock.Now, Logger: n.log})
+		Size: int64(c.Cache.Memory.Size), MaxObject: int64(c.Cache.Memory.MaxObject),
+		Window: int64(c.Cache.Window), Clock: clock.Now, Logger: n.log})
 	if err != nil {
-		return nil, err
+		n.store = nil // not a nil pointer in an interface
+		return err
 	}
-	routes, origins, err := n.buildRoutes(o.config)
+	routes, origins, err := n.buildRoutes(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.setOrigins(origins)
-	n.proxy = proxy.New(proxy.Options{Name: o.config.Node.Name, LoopID: o.config.Node.LoopID,
-		Routes: routes, Trusted: prefixes(o.config.TrustedProxies),
+	n.proxy = proxy.New(proxy.Options{Name: c.Node.Name, LoopID: c.Node.LoopID,
+		Routes: routes, Trusted: prefixes(c.TrustedProxies),
 		Store: n.store, Clock: clock, Observer: n.observer(), Logger: n.log})
 	if err = n.listen(inherited); err != nil {
-		return nil, err
+		return err
 	}
 	n.metrics.SetSources(n.sources())
-	return n, nil
+	return nil
 }
 
 // listen opens the admin's socket and the clients'.

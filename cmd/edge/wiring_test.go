@@ -1,0 +1,115 @@
+package main
+
+import (
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"edge/cache/lock"
+	"edge/cache/statemachine"
+	"edge/config"
+	"edge/message"
+)
+
+// parse is a configuration with one route, whose cache block is given.
+func parse(t *testing.T, route string) *config.Config {
+	t.Helper()
+	c, err := config.Parse("edge.yaml", []byte(simple("http://127.0.0.1:1", "")+route))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestDefaultsAgree holds the file's defaults to the rooms' own: a route without
+// a cache block caches by the RFC, as the machine's DefaultPolicy does.
+func TestDefaultsAgree(t *testing.T) {
+	c := parse(t, "")
+	got, want := policyOf(&c.Routes[0]), statemachine.DefaultPolicy()
+	got.MaxObject = max(got.MaxObject, 0) // both mean the store's own limit
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("policy %+v\nwant   %+v", got, want)
+	}
+	wait := lock.Options{Wait: lock.DefaultWait, Age: lock.DefaultAge, Alone: lock.DefaultAlone, MaxWaiters: lock.DefaultMaxWaiters}
+	if got := lockOptions(&c.Routes[0].Cache.Lock); got != wait {
+		t.Errorf("lock %+v, want %+v", got, wait)
+	}
+	r := buildRoute(&c.Routes[0], nil, time.Minute)
+	if r.Host != "" || r.Path != "/*" || !r.Upgrade || r.KeepForwarded || r.Key.QueryAllow != nil {
+		t.Errorf("route %+v", r)
+	}
+}
+
+func TestPolicyOfEveryKey(t *testing.T) {
+	c := parse(t, `    request_directives: obey
+    targeted: [Surrogate-Control, CDN-Cache-Control]
+    cache:
+      enabled: false
+      key: {query: {drop: [utm_*], sort: true}, fields: [X-Lang], cookies: [tier]}
+      ttl: {default: 1h, "404": 10s}
+      max_ttl: 2h
+      heuristic_max: 3h
+      hit_for_miss: 4s
+      override: true
+      stale: {while_revalidate: 5s, if_error: 6s, disconnected: 7s, max_while_revalidate: 8s, max_if_error: 9s}
+      lock: {wait: 0, age: 11s, alone: 0, waiting: 0, tries: 3}
+      max_object: 1MiB
+      set_cookie: strip
+`)
+	const s = message.Second
+	got := policyOf(&c.Routes[0])
+	want := &statemachine.Policy{Disabled: true, ObeyRequest: true,
+		Targeted:   [][]byte{[]byte("Surrogate-Control"), []byte("CDN-Cache-Control")},
+		DefaultTTL: 3600 * s, StatusTTL: map[int]statemachine.Duration{404: 10 * s}, MaxTTL: 7200 * s, HeuristicMax: 10800 * s,
+		HitForMiss: 4 * s, Override: true, StaleWhileRevalidate: 5 * s, StaleIfError: 6 * s, StaleDisconnected: 7 * s,
+		MaxStaleWhileRevalidate: 8 * s, MaxStaleIfError: 9 * s, LockTries: 3, MaxObject: 1 << 20, SetCookie: statemachine.SetCookieStrip}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("policy %+v\nwant   %+v", got, want)
+	}
+	if got, want := lockOptions(&c.Routes[0].Cache.Lock), (lock.Options{Wait: -1, Age: 11 * time.Second, Alone: -1, MaxWaiters: -1}); got != want {
+		t.Errorf("lock %+v, want %+v", got, want)
+	}
+	k := keyRules(&c.Routes[0].Cache.Key)
+	if !reflect.DeepEqual(k.QueryDrop, []string{"utm_*"}) || !k.QuerySort || string(k.Fields[0]) != "X-Lang" || string(k.Cookies[0]) != "tier" {
+		t.Errorf("key %+v", k)
+	}
+}
+
+func TestHeapLimit(t *testing.T) {
+	const gib = 1 << 30
+	for _, c := range []struct {
+		total uint64
+		slabs int64
+		want  int64
+		tight bool
+	}{
+		{4 * gib, gib, 3 * gib / 100 * heapShare, false},
+		{gib, gib, minHeap, true},
+		{gib, 2 * gib, minHeap, true},
+		{math.MaxUint64, gib, (1<<62 - gib) / 100 * heapShare, false},
+	} {
+		if got, tight := heapLimit(c.total, c.slabs); got != c.want || tight != c.tight {
+			t.Errorf("heapLimit(%d, %d) = %d, %v; want %d, %v", c.total, c.slabs, got, tight, c.want, c.tight)
+		}
+	}
+}
+
+func TestIsTaken(t *testing.T) {
+	for path, want := range map[string]bool{
+		"routes[0].origin": true, "origins.app.host": true, "trusted_proxies": true, "limits.origin.connections": true,
+		"logging.level": true, "limits.listener.drain": false, "logging.access": false, "cache.memory.size": false,
+		"node.name": false, "routesque": false, "listeners[0].address": false,
+	} {
+		if isTaken(path) != want {
+			t.Errorf("%s: %v", path, !want)
+		}
+	}
+}
+
+func TestBuild(t *testing.T) {
+	if b := build(); b.Version == "" || b.Revision == "" || !strings.HasPrefix(b.GoVersion, "go") {
+		t.Errorf("%+v", b)
+	}
+}
