@@ -106,6 +106,10 @@ type Request struct {
 	KeepAlive bool
 	// Upgrade is the value of Upgrade where Connection names it, else nil.
 	Upgrade []byte
+	// Content is the body whole, coded as it came, where it was read before
+	// the request went anywhere: it then counts for the key, and can be sent
+	// more than once. nil where it is still to be read, or there is none.
+	Content []byte
 }
 
 // Reset empties r, keeping capacity.
@@ -132,10 +136,11 @@ func (r *Request) HasBody() bool { return r.Length != 0 }
 // Clone returns a copy of r whose bytes live in one arena of their own.
 func (r *Request) Clone() *Request {
 	c := *r
-	a := newArena(len(r.Authority) + len(r.Target) + len(r.Upgrade) + r.Fields.bytes())
+	a := newArena(len(r.Authority) + len(r.Target) + len(r.Upgrade) + len(r.Content) + r.Fields.bytes())
 	c.Authority = a.copy(r.Authority)
 	c.Target = a.copy(r.Target)
 	c.Upgrade = a.copy(r.Upgrade)
+	c.Content = a.copy(r.Content)
 	c.Fields = r.Fields.clone(&a)
 	return &c
 }
