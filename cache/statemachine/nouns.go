@@ -112,7 +112,7 @@ func (m *HTTPCache) remembers() bool {
 		return false
 	}
 	switch m.decision.NotStored {
-	case ReasonNoStore, ReasonPrivate, ReasonSetCookie, ReasonVaryAny, ReasonNotCacheable:
+	case ReasonNoStore, ReasonPrivate, ReasonSetCookie, ReasonVaryAny, ReasonNotCacheable, ReasonNoCache:
 		return true
 	case ReasonNoFreshness:
 		return !m.req.Fields.Has(message.FieldCookie)

@@ -85,8 +85,9 @@ func directiveFlags(status int, d *responseDirectives, p *Policy) message.TermFl
 	// has been successfully validated". proxy-revalidate says the same to
 	// shared caches (section 5.2.2.8), and "The s-maxage directive
 	// incorporates the semantics of the proxy-revalidate response directive
-	// for a shared cache" (section 5.2.2.10).
-	if d.mustRevalidate || d.proxyRevalidate || d.sMaxAge >= 0 {
+	// for a shared cache" (section 5.2.2.10), unless the same response says
+	// for how long it may be stale: see staleByExtension.
+	if d.mustRevalidate || d.proxyRevalidate || d.sMaxAge >= 0 && !staleByExtension(d) {
 		flags |= message.TermMustRevalidate
 	}
 	// A 304 can bring no-store or private to a response that was stored
@@ -102,7 +103,7 @@ func directiveFlags(status int, d *responseDirectives, p *Policy) message.TermFl
 // prohibited by an explicit in-protocol directive (e.g., by a no-cache response
 // directive, a must-revalidate response directive, or an applicable s-maxage
 // or proxy-revalidate response directive". That outweighs RFC 5861's MAY where
-// a response has both.
+// a response has both, but for staleByExtension.
 func deriveStaleness(t *message.Terms, status int, d *responseDirectives, p *Policy) {
 	if t.Flags&(message.TermNoCache|message.TermMustRevalidate) != 0 {
 		return
@@ -111,6 +112,27 @@ func deriveStaleness(t *message.Terms, status int, d *responseDirectives, p *Pol
 	t.StaleWhileRevalidate = staleWindow(d.staleWhileRevalidate, p.StaleWhileRevalidate, p.MaxStaleWhileRevalidate, override)
 	t.StaleIfError = staleWindow(d.staleIfError, p.StaleIfError, p.MaxStaleIfError, override)
 	t.StaleDisconnected = max(p.StaleDisconnected, 0)
+	if d.sMaxAge >= 0 {
+		// What s-maxage forbids is allowed as far as the response says so
+		// itself, and no further.
+		t.StaleDisconnected = 0
+		if d.staleWhileRevalidate < 0 {
+			t.StaleWhileRevalidate = 0
+		}
+		if d.staleIfError < 0 {
+			t.StaleIfError = 0
+		}
+	}
+}
+
+// staleByExtension reports whether the response itself says for how long it
+// may be served stale. Section 4: "a cache extension can override any of the
+// requirements listed". s-maxage forbids staleness only by what it
+// incorporates; beside an explicit stale-while-revalidate or stale-if-error,
+// which many origins send together with it, that is not what they mean.
+// (must-revalidate and proxy-revalidate are said on purpose, and hold.)
+func staleByExtension(d *responseDirectives) bool {
+	return d.staleWhileRevalidate > 0 || d.staleIfError > 0
 }
 
 // staleWindow is the origin's word up to the route's limit, else the route's.
