@@ -30,7 +30,10 @@ func TestStaleness(t *testing.T) {
 		// explicit in-protocol directive" (RFC 9111 section 4.2.4)
 		{"must-revalidate", "max-age=1, stale-if-error=3, must-revalidate", nil, windows{}},
 		{"proxy-revalidate", "max-age=1, stale-if-error=3, proxy-revalidate", nil, windows{}},
-		{"s-maxage", "s-maxage=1, stale-while-revalidate=3", nil, windows{}},
+		{"s-maxage", "s-maxage=1", func(p *Policy) { p.StaleWhileRevalidate = sec }, windows{}},
+		// but an extension in the same response may override (section 4)
+		{"s-maxage beside an extension", "s-maxage=1, stale-while-revalidate=3",
+			func(p *Policy) { p.StaleIfError = sec }, windows{3 * sec, 0, 0}},
 		{"no-cache", "max-age=1, stale-if-error=3, no-cache", nil, windows{}},
 	} {
 		p := DefaultPolicy()
