@@ -18,16 +18,28 @@ const (
 	refuseLinger = time.Second
 	// refuseDrain is how much of what it sends meanwhile is read, in bytes.
 	refuseDrain = 64 << 10
-	// maxRefusing is how many are refused with words at a time; more are
-	// closed without.
+	// maxRefusing is how many are given that time at once; others are told and
+	// closed. It is less where there are few descriptors, which they hold.
 	maxRefusing = 256
+	// refuseShare is how many of each hundred descriptors they may hold.
+	refuseShare = 5
+	// refuseWrite is how long telling may take. A new connection's buffer has
+	// room for it, so that it takes no time at all.
+	refuseWrite = 100 * time.Millisecond
 )
 
 // refuse ends a connection that is over a limit. Over TLS there is no cheap way
 // to say why.
 func (s *Server) refuse(l *listener, nc net.Conn) {
-	if l.opt.TLS != nil || s.refusing.Add(1) > maxRefusing {
-		if l.opt.TLS == nil {
+	if l.opt.TLS != nil {
+		_ = nc.Close()
+		return
+	}
+	_ = nc.SetDeadline(time.Now().Add(refuseWrite))
+	_, err := nc.Write(tooMany)
+	half, ok := nc.(interface{ CloseWrite() error })
+	if err != nil || !ok || s.refusing.Add(1) > s.maxRefusing {
+		if err == nil && ok {
 			s.refusing.Add(-1)
 		}
 		_ = nc.Close()
@@ -36,13 +48,10 @@ func (s *Server) refuse(l *listener, nc net.Conn) {
 	go func() { // ends within refuseLinger
 		defer s.refusing.Add(-1)
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(refuseLinger))
-		if _, err := nc.Write(tooMany); err != nil {
-			return
-		}
 		// A close with bytes unread would be a reset, which takes the answer
 		// away before the client has read it (RFC 9112 section 9.6).
-		if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = nc.SetDeadline(time.Now().Add(refuseLinger))
+		if half.CloseWrite() == nil {
 			_, _ = io.CopyN(io.Discard, nc, refuseDrain)
 		}
 	}()

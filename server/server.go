@@ -50,6 +50,9 @@ type Options struct {
 	// Inherited are the sockets that a supervisor passed in, to be taken in
 	// place of opening them; nil for none.
 	Inherited *Inherited
+	// MaxConnections bounds the connections of all listeners together; 0: as
+	// many as the process's descriptors allow.
+	MaxConnections int
 	// Grace is how long a graceful stop waits for exchanges in progress.
 	Grace time.Duration
 	// OnPhase, where not nil, is told of each phase as it begins.
@@ -66,6 +69,9 @@ type Server struct {
 	opt   Options
 	log   *slog.Logger
 	phase atomic.Uint32
+
+	maxOpen     int64 // connections of all listeners
+	maxRefusing int64 // refused connections that have time to read why
 
 	listeners []*listener
 	count     counters
@@ -87,13 +93,18 @@ type Server struct {
 // New returns a Server in its Setup.
 func New(o Options) *Server {
 	s := &Server{
-		opt: o, log: o.Logger,
+		opt: o, log: o.Logger, maxOpen: int64(o.MaxConnections),
 		stopping: make(chan struct{}), cutting: make(chan struct{}), empty: make(chan struct{}),
 		conns: make(map[*conn]struct{}), perAddr: make(map[peerKey]int),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	n := descriptors()
+	if s.maxOpen <= 0 {
+		s.maxOpen = share(n, clientShare)
+	}
+	s.maxRefusing = min(share(n, refuseShare), maxRefusing)
 	return s
 }
 
@@ -165,7 +176,7 @@ type Stats struct {
 	Open int64 // gauge: connections being served
 
 	Accepted     int64
-	RefusedTotal int64 // over the limit of a listener or of the process
+	RefusedTotal int64 // over the limit of a listener, or of all together
 	RefusedAddr  int64 // over the limit for one address
 	AcceptErrors int64 // accepts that failed, descriptors exhausted for one
 	Shed         int64 // connections told to end for want of descriptors

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -277,6 +278,17 @@ func TestLimits(t *testing.T) {
 func TestDefaultLimitsLetAThousandComeFromOneAddress(t *testing.T) {
 	if DefaultMaxPerAddress < 1000 || DefaultMaxConnections < DefaultMaxPerAddress {
 		t.Fatal("a thousand clients behind one gateway must be let in")
+	}
+}
+
+func TestShareOfDescriptors(t *testing.T) {
+	for n, want := range map[int64]int64{1: 1, 100: 75, 1024: 768, 524288: 393216, math.MaxInt64: math.MaxInt64} {
+		if got := share(n, clientShare); got != want {
+			t.Errorf("%d descriptors: %d connections, want %d", n, got, want)
+		}
+	}
+	if n := descriptors(); n < 3 {
+		t.Errorf("%d descriptors", n)
 	}
 }
 

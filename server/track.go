@@ -65,7 +65,7 @@ type verdict uint8
 
 const (
 	admitted    verdict = iota
-	overTotal           // the listener serves as many as it may
+	overTotal           // the listener, or all together, serve as many as they may
 	overAddress         // the address has as many as it may
 	tooLate             // the server is stopping
 )
@@ -79,7 +79,7 @@ func (s *Server) add(c *conn) verdict {
 	switch {
 	case s.retiring:
 		return tooLate
-	case c.listener.open.Load() >= int64(o.MaxConnections):
+	case int64(len(s.conns)) >= s.maxOpen, c.listener.open.Load() >= int64(o.MaxConnections):
 		return overTotal
 	}
 	if c.key.prefix.IsValid() {

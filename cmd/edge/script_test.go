@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ func TestMain(m *testing.M) {
 		"edge":   main,
 		"origin": func() { os.Exit(originMain(os.Args[1:])) },
 		"get":    func() { os.Exit(getMain(os.Args[1:])) },
+		"crowd":  func() { os.Exit(crowdMain(os.Args[1:])) },
 	})
 }
 
@@ -61,6 +64,53 @@ func originMain(args []string) int {
 	}))
 	fmt.Fprintln(os.Stderr, err)
 	return 1
+}
+
+// crowdMain is "crowd SOCKET N": it opens N connections that stay, asks once on
+// each, then once more on those that are still there, and prints how often each
+// status came.
+func crowdMain(args []string) int {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	type client struct {
+		net.Conn
+		in *bufio.Reader
+	}
+	var clients []client
+	for range n {
+		nc, err := net.Dial("unix", args[0])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		_ = nc.SetDeadline(time.Now().Add(patience))
+		clients = append(clients, client{nc, bufio.NewReader(nc)})
+	}
+	for round := range 2 {
+		seen := map[int]int{}
+		for i, c := range clients {
+			if c.Conn == nil {
+				continue
+			}
+			_, _ = io.WriteString(c, "GET /a HTTP/1.1\r\nHost: edge.example\r\n\r\n") // a refused one may be closed
+			resp, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				seen[0]++
+				clients[i].Conn = nil
+				continue
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			seen[resp.StatusCode]++
+			if resp.Close {
+				clients[i].Conn = nil
+			}
+		}
+		fmt.Printf("round %d: %d times 200, %d times 503, %d times nothing\n", round+1, seen[200], seen[503], seen[0])
+	}
+	return 0
 }
 
 // getMain is "get SOCKET PATH": it waits until something listens there, asks,
