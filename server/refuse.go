@@ -14,7 +14,8 @@ var tooMany = []byte("HTTP/1.1 503 Service Unavailable\r\n" +
 
 // Bounds on refusing.
 const (
-	// refuseLinger is how long a refused client may take to read why.
+	// refuseLinger is how long a refused client may take to ask, and to read
+	// why not.
 	refuseLinger = time.Second
 	// refuseDrain is how much of what it sends meanwhile is read, in bytes.
 	refuseDrain = 64 << 10
@@ -31,28 +32,36 @@ const (
 // refuse ends a connection that is over a limit. Over TLS there is no cheap way
 // to say why.
 func (s *Server) refuse(l *listener, nc net.Conn) {
-	if l.opt.TLS != nil {
+	switch {
+	case l.opt.TLS != nil:
 		_ = nc.Close()
+	case s.refusing.Add(1) > s.maxRefusing:
+		s.refusing.Add(-1)
+		_ = nc.SetDeadline(time.Now().Add(refuseWrite))
+		_, _ = nc.Write(tooMany) // heard or not
+		_ = nc.Close()
+	default:
+		go s.refuseInWords(nc)
+	}
+}
+
+// refuseInWords is the goroutine of a refusal; it ends within refuseLinger.
+func (s *Server) refuseInWords(nc net.Conn) {
+	defer s.refusing.Add(-1)
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(refuseLinger))
+	// An answer to no request is an error to some clients, so the first words
+	// of one are waited for.
+	var first [512]byte
+	if _, err := nc.Read(first[:]); err != nil {
 		return
 	}
-	_ = nc.SetDeadline(time.Now().Add(refuseWrite))
-	_, err := nc.Write(tooMany)
-	half, ok := nc.(interface{ CloseWrite() error })
-	if err != nil || !ok || s.refusing.Add(1) > s.maxRefusing {
-		if err == nil && ok {
-			s.refusing.Add(-1)
-		}
-		_ = nc.Close()
+	if _, err := nc.Write(tooMany); err != nil {
 		return
 	}
-	go func() { // ends within refuseLinger
-		defer s.refusing.Add(-1)
-		defer nc.Close()
-		// A close with bytes unread would be a reset, which takes the answer
-		// away before the client has read it (RFC 9112 section 9.6).
-		_ = nc.SetDeadline(time.Now().Add(refuseLinger))
-		if half.CloseWrite() == nil {
-			_, _ = io.CopyN(io.Discard, nc, refuseDrain)
-		}
-	}()
+	// A close with bytes unread would be a reset, which takes the answer away
+	// before the client has read it (RFC 9112 section 9.6).
+	if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, nc, refuseDrain)
+	}
 }

@@ -83,11 +83,12 @@ type Server struct {
 	cutOnce   sync.Once
 	accepting sync.WaitGroup // the accept loops
 
-	mu       sync.Mutex // held for the fields below only, never over a wait
-	conns    map[*conn]struct{}
-	perAddr  map[peerKey]int
-	retiring bool          // connections are told to end as they come
-	empty    chan struct{} // closed when retiring and no connection is left
+	mu           sync.Mutex // held for the fields below only, never over a wait
+	conns        map[*conn]struct{}
+	perAddr      map[peerKey]int
+	retiring     bool          // connections have been told to end; no more come
+	interrupting bool          // and their waits have been ended
+	empty        chan struct{} // closed when retiring and no connection is left
 }
 
 // New returns a Server in its Setup.

@@ -2,9 +2,10 @@ package server
 
 import "time"
 
-// retireAgain is how often connections are told to end while the grace lasts.
-// Once would do but for those that just then began to wait for a request.
-const retireAgain = 250 * time.Millisecond
+// endPatience is how long connections have to end once they were interrupted,
+// which takes them no time unless something is wrong. The process then ends
+// without them.
+const endPatience = 5 * time.Second
 
 // shutDown ends everything, gracefully or not.
 func (s *Server) shutDown() {
@@ -46,34 +47,21 @@ func (s *Server) settled() bool {
 func (s *Server) awaitGrace() {
 	grace := time.NewTimer(s.opt.Grace)
 	defer grace.Stop()
-	again := time.NewTicker(retireAgain)
-	defer again.Stop()
-	for {
-		select {
-		case <-s.empty:
-			return
-		case <-s.cutting:
-			return
-		case <-grace.C:
-			s.log.Warn("the grace is over; cutting what is left", "connections", s.count.open.Load(), "grace", s.opt.Grace)
-			return
-		case <-again.C:
-			s.retireAll()
-		}
+	select {
+	case <-s.empty:
+	case <-s.cutting:
+	case <-grace.C:
+		s.log.Warn("the grace is over; cutting what is left", "connections", s.count.open.Load(), "grace", s.opt.Grace)
 	}
 }
 
-// awaitEnd waits until the last connection's goroutine has ended, which after
-// an interrupt none of its waits can hold up.
+// awaitEnd waits until the last connection's goroutine has ended.
 func (s *Server) awaitEnd() {
-	again := time.NewTicker(retireAgain)
-	defer again.Stop()
-	for {
-		select {
-		case <-s.empty:
-			return
-		case <-again.C:
-			s.interruptAll()
-		}
+	patience := time.NewTimer(endPatience)
+	defer patience.Stop()
+	select {
+	case <-s.empty:
+	case <-patience.C:
+		s.log.Error("connections do not end", "connections", s.count.open.Load(), "after", endPatience)
 	}
 }

@@ -103,6 +103,9 @@ func (s *Server) started(c *conn, session Session) {
 	if s.retiring {
 		session.Retire()
 	}
+	if s.interrupting {
+		session.Interrupt()
+	}
 }
 
 // remove takes a connection out again.
@@ -130,15 +133,13 @@ func (s *Server) isRetiring() bool {
 	return s.retiring
 }
 
-// retireAll tells every connection, and every later one, to end.
+// retireAll tells every connection to end, and refuses later ones.
 func (s *Server) retireAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.retiring {
-		s.retiring = true
-		if len(s.conns) == 0 {
-			close(s.empty)
-		}
+	s.retiring = true
+	if len(s.conns) == 0 {
+		close(s.empty)
 	}
 	for c := range s.conns {
 		c.retire()
@@ -149,6 +150,7 @@ func (s *Server) retireAll() {
 func (s *Server) interruptAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.interrupting = true
 	for c := range s.conns {
 		c.interrupt()
 	}
