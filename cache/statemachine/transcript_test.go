@@ -61,12 +61,17 @@ func TestEveryRowIsTaken(t *testing.T) {
 
 // play plays a script against the machine alone.
 func play(s *transcript.Script, visit func(State, Outcome)) error {
-	b := &bench{now: Instant(946684800 * message.Second), policy: DefaultPolicy(), visit: visit,
-		store: make(map[string][]*kept)}
+	var origin transcript.Origin
+	b := newBench(origin.Ask)
+	b.visit = visit
 	if err := s.ApplyPolicy(b.policy); err != nil {
 		return err
 	}
-	return transcript.Play(s, &b.origin, b)
+	return transcript.Play(s, &origin, b)
+}
+
+func newBench(ask func(*transcript.Forwarded, time.Time) *transcript.Answer) *bench {
+	return &bench{now: walkNow, policy: DefaultPolicy(), ask: ask, store: make(map[string][]*kept)}
 }
 
 // bench is the smallest driver of the machine: a map for a store, a lock that
@@ -76,7 +81,7 @@ type bench struct {
 	now     Instant
 	policy  *Policy
 	store   map[string][]*kept // most recently stored first
-	origin  transcript.Origin
+	ask     func(*transcript.Forwarded, time.Time) *transcript.Answer
 	visit   func(State, Outcome)
 	refresh []*benchExchange // to be run in the background
 }
@@ -130,6 +135,9 @@ func (b *bench) request(script *transcript.Exchange) *message.Request {
 	req := &message.Request{Method: message.InternMethod([]byte(script.Method)), Scheme: "http",
 		Authority: []byte(host), Target: []byte(script.Target), PathLen: len(path),
 		Version: message.HTTP11, Length: int64(len(script.Content)), KeepAlive: true}
+	if req.Method == message.MethodQuery {
+		req.Content = []byte(script.Content)
+	}
 	b.fields(&req.Fields, script.Fields)
 	if upgrade, ok := req.Fields.Get(message.FieldUpgrade); ok {
 		req.Upgrade = upgrade
@@ -221,7 +229,13 @@ func (x *benchExchange) delivered(d Delivery) Event {
 	return Event{Kind: EventDelivered, Delivery: d}
 }
 
-func (x *benchExchange) key() string { return keyOf(x.req.Authority, x.req.Target) }
+func (x *benchExchange) key() string {
+	key := keyOf(x.req.Authority, x.req.Target)
+	if x.req.Method == message.MethodQuery {
+		key += fmt.Sprintf("|QUERY %s|%s", x.req.Fields.Value(message.FieldContentType), x.req.Content)
+	}
+	return key
+}
 
 func keyOf(authority, target []byte) string { return string(authority) + "|" + string(target) }
 
@@ -311,11 +325,12 @@ func (x *benchExchange) fetch(a *Action) Event {
 			f.AddKnown(message.FieldIfRange, modified)
 		}
 	}
-	asked := &transcript.Forwarded{Method: x.req.Method, Target: string(x.req.Target), Fields: fieldList(&f)}
+	asked := &transcript.Forwarded{Method: x.req.Method, Target: string(x.req.Target), Fields: fieldList(&f),
+		Content: string(x.req.Content)}
 	if x.script != nil {
 		asked.Content = x.script.Content
 	}
-	x.answer = x.origin.Ask(asked, x.Now())
+	x.answer = x.ask(asked, x.Now())
 	if x.answer == nil { // the play fails; the exchange goes on
 		return Event{Kind: EventFailed, Failure: FailureConnection}
 	}
@@ -408,8 +423,13 @@ func (x *benchExchange) keep(k *kept) {
 
 func (x *benchExchange) invalidate() Event {
 	InvalidationTargets(x.req, &x.resp, func(_ string, authority, target []byte) {
-		for _, k := range x.store[keyOf(authority, target)] {
-			k.head = invalidatedHead(k.head)
+		uri := keyOf(authority, target)
+		for key, list := range x.store {
+			for _, k := range list {
+				if key == uri || strings.HasPrefix(key, uri+"|QUERY ") {
+					k.head = invalidatedHead(k.head)
+				}
+			}
 		}
 	})
 	return Event{Kind: EventInvalidated, Response: &x.resp}
@@ -421,7 +441,9 @@ func (x *benchExchange) serve(a *Action) Delivery {
 		for _, id := range conditions {
 			req.Fields.Delete(id)
 		}
-		req.Method = message.MethodGet
+		if req.Method == message.MethodHead {
+			req.Method = message.MethodGet
+		}
 		x.bench.refresh = append(x.bench.refresh, &benchExchange{bench: x.bench, req: req, locks: x.script.BackgroundLocks})
 	}
 	if x.fault("read") {
