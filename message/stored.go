@@ -77,8 +77,8 @@ const (
 	TermHitForMiss
 	// TermPartial: the entry holds parts of a representation only.
 	TermPartial
-	// TermInvalidated: made stale by an unsafe method or a soft purge;
-	// validate before reuse, stale-if-error still helps.
+	// TermInvalidated: made invalid by an unsafe method (RFC 9111 section 4.4):
+	// validate before reuse.
 	TermInvalidated
 	// TermHasDate: the response had a valid Date.
 	TermHasDate
@@ -88,6 +88,11 @@ const (
 	// TermRequestAuthorized: the request that caused storing had
 	// Authorization.
 	TermRequestAuthorized
+	// TermSoftPurged: an operator's soft purge has made it stale, whatever its
+	// age: FreshnessLifetime ends no later than when the purge was applied to
+	// it, and the windows for serving it stale count from there. Validators,
+	// stale-while-revalidate and stale-if-error go on working.
+	TermSoftPurged
 )
 
 // Has reports whether all of x are set.

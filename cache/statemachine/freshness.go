@@ -140,9 +140,10 @@ const clockTolerance = message.Second
 //	response_is_fresh = (freshness_lifetime > current_age)
 //
 // A response from the future, stored by a clock that was ahead of ours, has an
-// age that nobody knows: it is stale.
+// age that nobody knows: it is stale. So is what an operator soft-purged, also
+// for the exchange whose clock was read a moment before the purge.
 func isFresh(s *message.Stored, now Instant) bool {
-	if now.Sub(s.ResponseTime) < -clockTolerance {
+	if now.Sub(s.ResponseTime) < -clockTolerance || s.Terms.Flags.Has(message.TermSoftPurged) {
 		return false
 	}
 	return s.Terms.FreshnessLifetime > s.CurrentAge(now)
@@ -154,5 +155,9 @@ func staleFor(s *message.Stored, now Instant) Duration {
 	if now.Sub(s.ResponseTime) < -clockTolerance {
 		return seconds(maxDelta)
 	}
-	return s.CurrentAge(now) - s.Terms.FreshnessLifetime
+	past := s.CurrentAge(now) - s.Terms.FreshnessLifetime
+	if s.Terms.Flags.Has(message.TermSoftPurged) {
+		return max(past, 0)
+	}
+	return past
 }

@@ -52,7 +52,7 @@ func freshenedHead(old *message.Stored, req *message.Request, resp *message.Resp
 		Nominated:    old.Nominated,
 		Reason:       old.Reason,
 	}
-	s.Terms.Flags = old.Terms.Flags & (stickyFlags &^ message.TermInvalidated)
+	s.Terms.Flags = old.Terms.Flags & (stickyFlags &^ (message.TermInvalidated | message.TermSoftPurged))
 	if req.Fields.Has(message.FieldAuthorization) {
 		s.Terms.Flags |= message.TermRequestAuthorized
 	}

@@ -4,12 +4,13 @@ import "edge/message"
 
 // stickyFlags are the terms that are not derived from the head: deriveTerms
 // leaves them as they are.
-const stickyFlags = message.TermHitForMiss | message.TermPartial | message.TermInvalidated | message.TermRequestAuthorized
+const stickyFlags = message.TermHitForMiss | message.TermPartial | message.TermInvalidated | message.TermSoftPurged |
+	message.TermRequestAuthorized
 
 // Derive derives s.Terms from the rest of s, for heads read back from a disk.
 // age is the Age field as the origin sent it, which a head leaves out, or nil.
 // Flags that say how the entry came to be (TermPartial, TermInvalidated,
-// TermRequestAuthorized, TermHitForMiss) must be set already and stay.
+// TermSoftPurged, TermRequestAuthorized, TermHitForMiss) must be set already and stay.
 func Derive(s *message.Stored, age []byte, p *Policy) {
 	var f message.Fields
 	s.Fields(&f)

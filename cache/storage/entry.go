@@ -27,7 +27,6 @@ type entry struct {
 	body     atomic.Pointer[body] // nil until the writing is complete
 	fill     atomic.Pointer[fill] // nil once body is set
 	sequence atomic.Uint64
-	checked  atomic.Uint64 // the newest purge that is known to spare it
 	hits     atomic.Uint64
 	waiting  atomic.Bool // on probation
 
@@ -77,6 +76,9 @@ func (e *entry) Meta() Meta {
 	m.Hits, m.StoredAt, m.Tier = e.hits.Load(), e.storedAt, "memory"
 	return m
 }
+
+// Names returns what purges go by.
+func (e *entry) Names() Names { return Names{e.meta} }
 
 // Size returns the complete length of the body.
 func (e *entry) Size() int64 {
@@ -175,22 +177,29 @@ func (e *entry) free() {
 	e.m.live.Add(-1)
 }
 
-// reflag changes the head's flags by putting a changed copy in its place.
-func (e *entry) reflag(set, clear message.TermFlags) {
+// reflag changes the head's flags by putting a changed copy in its place. It
+// returns the flags from before, and whether it was this call that changed them.
+func (e *entry) reflag(set, clear message.TermFlags) (before message.TermFlags, changed bool) {
 	for {
 		h := e.head.Load()
-		flags := h.stored.Terms.Flags&^clear | set
-		if flags == h.stored.Terms.Flags {
-			return
+		s := h.stored
+		if s.Terms.Flags = s.Terms.Flags&^clear | set; s.Terms.Flags == h.stored.Terms.Flags {
+			return s.Terms.Flags, false
 		}
-		// The copy takes over the slot; readers of h stay safe because the
-		// slot goes only when the copy does.
-		changed := &head{stored: h.stored, slot: h.slot}
-		changed.stored.Terms.Flags = flags
-		if e.head.CompareAndSwap(h, changed) {
-			return
+		if e.rehead(h, s, h.checked.Load()) {
+			return h.stored.Terms.Flags, true
 		}
 	}
+}
+
+// rehead puts s, which is h's but for the terms, in the place of h. False: h is
+// not the head any more.
+func (e *entry) rehead(h *head, s message.Stored, checked uint64) bool {
+	// The copy takes over the slot; readers of h stay safe because the slot
+	// goes only when the copy does.
+	next := &head{stored: s, slot: h.slot}
+	next.checked.Store(checked)
+	return e.head.CompareAndSwap(h, next)
 }
 
 // flags returns the head's flags now.

@@ -8,11 +8,16 @@ import (
 )
 
 // head is one version of an entry's head. Immutable once its entry can be
-// reached. Its bytes lie in its own slot, or in the entry's base slot.
+// reached, but for checked. Its bytes lie in its own slot, or in the entry's
+// base slot.
 type head struct {
 	stored message.Stored
 	slot   slot
 	next   *head // among an entry's retired heads
+	// checked is the newest purge that is known to spare this head. It is the
+	// head's and not the entry's, so that what was judged of one head is never
+	// taken for judged of the next.
+	checked atomic.Uint64
 }
 
 // headSize returns how many bytes copyStored needs.

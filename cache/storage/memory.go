@@ -87,9 +87,10 @@ type Memory struct {
 
 	probation *probation
 
-	ledger Ledger
-	clock  Clock
-	log    *slog.Logger
+	ledger  Ledger
+	witness Witness // the ledger, where it counts
+	clock   Clock
+	log     *slog.Logger
 
 	chunkSize, inlineMax      int
 	maxObject, window, budget int64
@@ -139,6 +140,7 @@ func NewMemory(o MemoryOptions) (*Memory, error) {
 		stop:      make(chan struct{}),
 		done:      make(chan struct{}),
 	}
+	m.witness, _ = o.Ledger.(Witness)
 	m.index.init()
 	go m.janitor()
 	return m, nil
@@ -189,7 +191,7 @@ func (m *Memory) Lookup(dst []Entry, key Key) []Entry {
 	kept := dst[:first]
 	for _, x := range dst[first:] {
 		e := x.(*entry)
-		if e.checked.Load() < now && !m.spared(e, now) {
+		if e.head.Load().checked.Load() < now && !m.spared(e, now) {
 			e.Release()
 			continue
 		}
@@ -198,20 +200,6 @@ func (m *Memory) Lookup(dst []Entry, key Key) []Entry {
 	}
 	clear(dst[len(kept):])
 	return kept
-}
-
-// spared asks the ledger about purges since e was last checked, and applies
-// what it says. False: e is purged.
-func (m *Memory) spared(e *entry, now uint64) bool {
-	switch m.ledger.Judge(e, e.checked.Load()) {
-	case Removed:
-		m.Remove(e)
-		return false
-	case Stale:
-		e.reflag(message.TermInvalidated, 0)
-	}
-	e.checked.Store(now)
-	return true
 }
 
 // Remove takes e out.
@@ -268,6 +256,15 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 	if !e.indexed.Load() {
 		return nil, fmt.Errorf("storage: freshening: %w", ErrGone)
 	}
+	if h.stored.Terms.Flags &^= message.TermPartial; !e.body.Load().complete {
+		h.stored.Terms.Flags |= message.TermPartial
+	}
+	// The new head is judged before anybody can find it, and under the lock: a
+	// purge that comes later is found by the look-ups that come later.
+	now := max(m.ledger.Sequence(), sequence)
+	if now > sequence && !m.spares(e, &h.stored, sequence) {
+		return nil, fmt.Errorf("storage: freshening what was purged: %w", ErrGone)
+	}
 	for o := sh.live[e.key]; o != nil; o = o.next {
 		if o != e && o.nominates(h.stored.Nominated) {
 			dropped = o
@@ -275,14 +272,11 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 			break
 		}
 	}
-	if h.stored.Terms.Flags &^= message.TermPartial; !e.body.Load().complete {
-		h.stored.Terms.Flags |= message.TermPartial
-	}
+	h.checked.Store(now)
 	sh.unlink(e)
 	e.retire(e.head.Swap(h))
 	sh.insert(e)
 	e.sequence.Store(sequence)
-	e.checked.Store(sequence)
 	return dropped, nil
 }
 
@@ -314,7 +308,7 @@ func (m *Memory) Each(f func(Entry) bool) {
 		for _, e := range list {
 			if more {
 				now := m.ledger.Sequence()
-				if e.checked.Load() >= now || m.spared(e, now) {
+				if e.head.Load().checked.Load() >= now || m.spared(e, now) {
 					more = f(e)
 				}
 			}

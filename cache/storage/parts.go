@@ -43,7 +43,8 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 	// "The combined response" is no newer than its oldest part where purges
 	// are concerned.
 	e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
-	e.checked.Store(min(e.checked.Load(), held.checked.Load()))
+	checked := &e.head.Load().checked
+	checked.Store(min(checked.Load(), held.head.Load().checked.Load()))
 	for _, p := range b.pieces {
 		p.c.retain()
 		m.arena.setOwner(p.c.slot, e)

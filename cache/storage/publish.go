@@ -15,7 +15,7 @@ func (m *Memory) publish(w *writer) error {
 	// after is found by the first Lookup.
 	now := m.ledger.Sequence()
 	purged := now > e.sequence.Load() && m.ledger.Judge(e, e.sequence.Load()) != Live
-	e.checked.Store(max(now, e.sequence.Load()))
+	e.head.Load().checked.Store(max(now, e.sequence.Load()))
 	e.order = m.order.Add(1)
 
 	var out []*entry

@@ -94,7 +94,8 @@ type Store interface {
 	// Lookup appends to dst every live entry under key, the most recently
 	// stored first, each retained for the caller, and returns dst. It
 	// applies the Ledger: what was purged is not returned, what was
-	// soft-purged is returned with TermInvalidated among its Terms' flags.
+	// soft-purged is returned with TermSoftPurged among its Terms' flags and a
+	// FreshnessLifetime that has ended.
 	// It never touches a disk for bodies. Zero allocations where dst has room.
 	// Being returned counts as a hit of the entry. A store bounds the entries
 	// under one key; the oldest make way.
@@ -141,6 +142,9 @@ type Entry interface {
 	Sequence() uint64
 	// Meta returns what Proposal said for purge and listing. Allocates.
 	Meta() Meta
+	// Names returns the part of Meta that purges go by, without allocating.
+	// Valid while the entry is retained.
+	Names() Names
 	// Size returns the complete length of the body in bytes, or
 	// message.LengthUnknown while it is being written and was not announced.
 	Size() int64
@@ -225,8 +229,18 @@ type Writer interface {
 type Ledger interface {
 	// Sequence returns the number of the newest purge. One atomic load.
 	Sequence() uint64
-	// Judge says what the purges in (since, Sequence()] do to an entry.
+	// Judge says what the purges in (since, Sequence()] do to an entry. It is
+	// asked only where since is below Sequence, may be called under a lock of
+	// the store, and does not call back but for Names.
 	Judge(e Entry, since uint64) Verdict
+}
+
+// Witness is what a Ledger may implement besides, to count what purges take.
+type Witness interface {
+	// Took is called once for each found entry that a purge in (since,
+	// Sequence()] removed or made stale, when that happened. flags are those
+	// that the entry's terms had before. Under no lock.
+	Took(e Entry, since uint64, flags message.TermFlags)
 }
 
 // Verdict is what purges did to an entry.
@@ -235,7 +249,8 @@ type Verdict uint8
 // The verdicts.
 const (
 	Live    Verdict = iota // no purge touches it
-	Stale                  // soft-purged
+	Stale                  // soft-purged: TermSoftPurged
+	Invalid                // invalidated: TermInvalidated
 	Removed                // purged
 )
 

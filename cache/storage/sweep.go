@@ -69,7 +69,7 @@ func (m *Memory) sweep(tick int) {
 
 // visit does what the sweep has to do about one entry.
 func (m *Memory) visit(e *entry, now message.Instant, pressed bool) {
-	if seq := m.ledger.Sequence(); e.checked.Load() < seq && !m.spared(e, seq) {
+	if seq := m.ledger.Sequence(); e.head.Load().checked.Load() < seq && !m.spared(e, seq) {
 		return
 	}
 	switch {

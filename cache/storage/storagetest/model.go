@@ -28,6 +28,7 @@ type modelEntry struct {
 	date        int64
 	order       int
 	invalidated bool
+	soft        bool // soft-purged
 	seq         uint64
 }
 
@@ -162,7 +163,7 @@ func (m *machine) purge(rt *rapid.T) {
 	m.l.Purge(Key(key), soft)
 	m.doom(key)
 	for _, e := range m.live[key] {
-		e.invalidated = true
+		e.soft = true
 	}
 	if !soft {
 		delete(m.live, key)
@@ -192,13 +193,13 @@ func (m *machine) freshen(rt *rapid.T) {
 	defer x.Release()
 	m.date++
 	head := *x.Stored()
-	head.Terms.Flags &^= message.TermInvalidated
+	head.Terms.Flags &^= message.TermInvalidated | message.TermSoftPurged
 	head.Terms.Date = message.Instant(m.date * message.Second)
 	head.ResponseTime = head.Terms.Date
 	if err := m.st.Freshen(x, &head, m.l.Sequence()); err != nil {
 		rt.Fatalf("freshen: %v", err)
 	}
-	e.invalidated, e.date, e.seq = false, m.date, m.l.Sequence()
+	e.invalidated, e.soft, e.date, e.seq = false, false, m.date, m.l.Sequence()
 }
 
 func (m *machine) remove(rt *rapid.T) {
@@ -253,6 +254,8 @@ func (m *machine) check(rt *rapid.T) {
 				rt.Fatalf("key %d %q: wrong body, %v", key, w.nominated, err)
 			case e.Stored().Terms.Flags.Has(message.TermInvalidated) != w.invalidated:
 				rt.Fatalf("key %d %q: invalidated is not %v", key, w.nominated, w.invalidated)
+			case e.Stored().Terms.Flags.Has(message.TermSoftPurged) != w.soft:
+				rt.Fatalf("key %d %q: soft-purged is not %v", key, w.nominated, w.soft)
 			case e.Sequence() != w.seq:
 				rt.Fatalf("key %d %q: sequence %d, want %d", key, w.nominated, e.Sequence(), w.seq)
 			}

@@ -2,14 +2,18 @@ package storagetest
 
 import (
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"edge/cache/storage"
 	"edge/message"
 )
 
 // testLedger: "what was purged is not returned, what was soft-purged is
-// returned with TermInvalidated".
+// returned with TermSoftPurged".
 func testLedger(t *testing.T, s suite) {
 	l := &Ledger{}
 	st := s.store(t, l)
@@ -21,14 +25,17 @@ func testLedger(t *testing.T, s suite) {
 	wantNone(t, st, 0)
 	for range 2 { // and again, when it was checked already
 		e := one(t, st, 1)
-		if !e.Stored().Terms.Flags.Has(message.TermInvalidated) {
-			t.Fatal("soft-purged, but not invalidated")
+		if !e.Stored().Terms.Flags.Has(message.TermSoftPurged) {
+			t.Fatal("soft-purged, but not marked so")
+		}
+		if s := e.Stored(); s.Terms.FreshnessLifetime > s.CurrentAge(message.Instant(time.Now().UnixNano())) {
+			t.Fatal("soft-purged, but its lifetime goes on")
 		}
 		e.Release()
 	}
 	e := one(t, st, 2)
-	if e.Stored().Terms.Flags.Has(message.TermInvalidated) {
-		t.Fatal("invalidated, but not purged")
+	if e.Stored().Terms.Flags.Has(message.TermSoftPurged) {
+		t.Fatal("soft-purged by nobody")
 	}
 	e.Release()
 	// What is stored after a purge is not touched by it.
@@ -37,7 +44,7 @@ func testLedger(t *testing.T, s suite) {
 	for i := range 2 {
 		e := one(t, st, i)
 		wantBody(t, e, []byte("after"))
-		if e.Stored().Terms.Flags.Has(message.TermInvalidated) {
+		if e.Stored().Terms.Flags.Has(message.TermSoftPurged) {
 			t.Fatal("purged before it was stored")
 		}
 		e.Release()
@@ -90,13 +97,13 @@ func testLedgerFreshen(t *testing.T, s suite) {
 	l.Purge(Key(1), true)
 	e := one(t, st, 1)
 	head := *e.Stored()
-	head.Terms.Flags &^= message.TermInvalidated
+	head.Terms.Flags &^= message.TermSoftPurged
 	if err := st.Freshen(e, &head, began); err != nil {
 		t.Fatal(err)
 	}
 	e.Release()
 	e = one(t, st, 1)
-	if !e.Stored().Terms.Flags.Has(message.TermInvalidated) {
+	if !e.Stored().Terms.Flags.Has(message.TermSoftPurged) {
 		t.Fatal("a refresh begun before the soft purge undid it")
 	}
 	if err := st.Freshen(e, &head, l.Sequence()); err != nil {
@@ -104,16 +111,89 @@ func testLedgerFreshen(t *testing.T, s suite) {
 	}
 	e.Release()
 	e = one(t, st, 1)
-	if e.Stored().Terms.Flags.Has(message.TermInvalidated) {
+	if e.Stored().Terms.Flags.Has(message.TermSoftPurged) {
 		t.Fatal("a refresh begun after the soft purge is not fresh")
 	}
 	e.Release()
 	began = l.Sequence()
 	e = one(t, st, 1)
 	l.Purge(Key(1), false)
-	if err := st.Freshen(e, &head, began); err == nil {
-		wantNone(t, st, 1)
+	if err := st.Freshen(e, &head, began); !errors.Is(err, storage.ErrGone) {
+		t.Fatalf("freshened what was purged meanwhile: %v", err)
 	}
 	e.Release()
 	wantNone(t, st, 1)
+}
+
+// testWitness: each entry that a purge takes is told of once, whoever finds it.
+func testWitness(t *testing.T, s suite) {
+	l := &witness{}
+	st := s.store(t, l)
+	const n = 50
+	for i := range n {
+		mustPut(t, st, item{key: i, body: []byte("x")})
+		l.Purge(Key(i), i%2 == 0)
+	}
+	var looking sync.WaitGroup
+	for range 4 {
+		looking.Go(func() {
+			st.Each(func(storage.Entry) bool { return true })
+			for i := range n {
+				release(lookup(st, i))
+			}
+		})
+	}
+	looking.Wait()
+	if got := l.took.Load(); got != n {
+		t.Fatalf("%d entries were said to be taken, want %d", got, n)
+	}
+	l.Purge(Key(0), true)
+	st.Each(func(storage.Entry) bool { return true })
+	if got := l.took.Load(); got != n {
+		t.Fatal("what is soft-purged already was taken again")
+	}
+	w := begin(t, st, item{key: n, seq: l.Sequence(), body: []byte("x")})
+	l.Purge(Key(n), false)
+	write(t, w, []byte("x"))
+	if err := w.Commit(nil); !errors.Is(err, storage.ErrDoomed) || l.took.Load() != n {
+		t.Fatalf("what was never found was taken: %v", err)
+	}
+}
+
+// witness counts what its purges take.
+type witness struct {
+	Ledger
+	took atomic.Int64
+}
+
+// Took counts.
+func (w *witness) Took(e storage.Entry, _ uint64, _ message.TermFlags) {
+	if _, authority, _ := e.Names().URI(); len(authority) > 0 {
+		w.took.Add(1)
+	}
+}
+
+// testNames: Names is Meta's, without allocating.
+func testNames(t *testing.T, s suite) {
+	st := s.store(t, nil)
+	mustPut(t, st, item{key: 1, tags: []string{"a", "bb"}, groups: []string{"G"}, body: []byte("x")})
+	mustPut(t, st, item{key: 2, body: []byte("x")})
+	for key, want := range map[int]string{1: "https example.com /item/1?x=y a bb | G", 2: "https example.com /item/2?x=y |"} {
+		e := one(t, st, key)
+		n := e.Names()
+		scheme, authority, target := n.URI()
+		tags, groups := n.Lists()
+		got := fmt.Sprintf("%s %s %s", scheme, authority, target)
+		for name, ok := tags.Next(); ok; name, ok = tags.Next() {
+			got += " " + string(name)
+		}
+		got += " |"
+		for name, ok := groups.Next(); ok; name, ok = groups.Next() {
+			got += " " + string(name)
+		}
+		if got != want {
+			t.Errorf("names are %q, want %q", got, want)
+		}
+		e.Release()
+	}
 }

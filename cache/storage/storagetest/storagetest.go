@@ -74,6 +74,8 @@ func Run(t *testing.T, open Open) {
 		{"ledger", testLedger},
 		{"ledger and writers", testLedgerWriters},
 		{"ledger and freshening", testLedgerFreshen},
+		{"ledger and witness", testWitness},
+		{"names", testNames},
 		{"readers follow a writer", testFollow},
 		{"readers see an abort", testAbort},
 		{"readers and contexts", testReaderContext},
@@ -149,6 +151,7 @@ type item struct {
 	flags     message.TermFlags
 	seq       uint64
 	tags      []string
+	groups    []string
 	body      []byte
 	unknown   bool  // do not announce the length
 	part      bool  // body lies at offset of total
@@ -183,7 +186,7 @@ func (it item) proposal() *storage.Proposal {
 			ResponseTime: message.Instant(it.date) * message.Instant(message.Second),
 		},
 		Sequence: it.seq, Scheme: "https", Authority: []byte("example.com"),
-		Target: []byte(fmt.Sprintf("/item/%d?x=y", it.key)), Tags: it.tags,
+		Target: []byte(fmt.Sprintf("/item/%d?x=y", it.key)), Tags: it.tags, Groups: it.groups,
 		Total: int64(len(it.body)),
 	}
 	if it.nominated != "" {

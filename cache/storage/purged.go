@@ -1,0 +1,70 @@
+package storage
+
+import "edge/message"
+
+// Purges meet stored responses lazily: each entry remembers the newest purge
+// that it is known to have been judged by (checked), and whoever comes by it
+// later, a look-up, the sweep or Each, asks the ledger about those since.
+
+// spared asks the ledger about purges since e's head was last checked, and
+// applies what it says. False: e is purged.
+func (m *Memory) spared(e *entry, now uint64) bool {
+	for {
+		h := e.head.Load()
+		since := h.checked.Load()
+		if since >= now {
+			return true // somebody else was quicker, or it is a newer head
+		}
+		verdict := m.ledger.Judge(e, since)
+		if verdict == Live {
+			h.checked.Store(now)
+			return true
+		}
+		if verdict == Removed {
+			if m.expel(e) {
+				m.stats.removed.Add(1)
+				m.judge.forget(e.id)
+				m.tell(e, since, h.stored.Terms.Flags)
+			}
+			return false
+		}
+		s := h.stored
+		m.apply(verdict, &s)
+		if e.rehead(h, s, now) {
+			if s.Terms.Flags != h.stored.Terms.Flags {
+				m.tell(e, since, h.stored.Terms.Flags)
+			}
+			return true
+		}
+	}
+}
+
+// tell tells the ledger what a purge took, where it counts.
+func (m *Memory) tell(e *entry, since uint64, before message.TermFlags) {
+	if m.witness != nil {
+		m.witness.Took(e, since, before)
+	}
+}
+
+// apply makes s what a verdict other than Live and Removed says.
+func (m *Memory) apply(v Verdict, s *message.Stored) {
+	if v == Invalid {
+		s.Terms.Flags |= message.TermInvalidated
+		return
+	}
+	// Stale as of now. The windows for serving it stale begin where the
+	// freshness lifetime ends: now, unless that was before.
+	s.Terms.Flags |= message.TermSoftPurged
+	s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(m.clock()))
+}
+
+// spares applies purges since sequence to s, a head that is about to become
+// e's. False: it must not. The ledger judges by what e is known by, which a new
+// head does not change.
+func (m *Memory) spares(e *entry, s *message.Stored, sequence uint64) bool {
+	v := m.ledger.Judge(e, sequence)
+	if v != Live && v != Removed {
+		m.apply(v, s)
+	}
+	return v != Removed
+}
