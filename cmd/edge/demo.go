@@ -79,9 +79,9 @@ Open %[1]s/ in a browser, or try these. Cache-Status says what the cache did,
 Age how many seconds old the answer is:
 
   curl -si %[1]s/time        twice: first "fwd=uri-miss; stored", then "hit; ttl=..." and the same time
-  curl -si %[1]s/swr         again after 3 seconds: stale at once ("hit; ttl=-1"), and new the time after
+  curl -si %[1]s/swr         again after 3 seconds: stale at once ("hit; ttl=-1; detail=..."), and new the time after
   curl -si %[1]s/etag        twice: each time the origin is asked, and answers 304 ("fwd=stale")
-  curl -si %[1]s/private     twice: never stored ("fwd=miss; detail=no-store"), never the same
+  curl -si %[1]s/private     twice: never stored ("detail=no-store"), never the same
   curl -si %[1]s/vary -H 'Accept-Language: de'     a variant of its own for each language ("fwd=vary-miss")
   curl -s  %[1]s/big -o big -w '%%{speed_download}\n'     10 MiB; then: curl -si %[1]s/big -r 0-99
   curl -si %[1]s/error       a 503 from the origin: passed on, not stored

@@ -109,6 +109,6 @@ SIGUSR1 opens the log files again.`,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.versionCommand())
 	return root
 }

@@ -29,6 +29,7 @@ on SIGUSR1. It speaks to systemd: LISTEN_FDS, readiness, reload, watchdog.`,
 	cmd.Flags().StringVar(&f.origin, "origin", "", "the `URL` of the one origin, without a file")
 	cmd.Flags().StringVar(&f.listen, "listen", config.DefaultListen, "where to listen: `ADDRESS:PORT` or unix:/path; with --origin")
 	cmd.Flags().StringVar(&f.admin, "admin", "", "the admin listener's `ADDRESS:PORT` or unix:/path; with --origin (default 127.0.0.1:9901 or, if taken, a free port)")
+	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "write the process's id to this `FILE`, for edge reload and edge stop")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
 	cmd.MarkFlagsMutuallyExclusive("config", "origin")
 	cmd.MarkFlagsMutuallyExclusive("config", "listen")
@@ -39,7 +40,7 @@ on SIGUSR1. It speaks to systemd: LISTEN_FDS, readiness, reload, watchdog.`,
 
 // runFlags are the flags of run.
 type runFlags struct {
-	file, origin, listen, admin, logFormat string
+	file, origin, listen, admin, pidFile, logFormat string
 }
 
 // serve runs a node until it is told to end.
@@ -54,6 +55,13 @@ func (a *app) serve(f *runFlags) error {
 	}
 	if err != nil {
 		return failure{err}
+	}
+	if f.pidFile != "" {
+		pid, err := takePIDFile(f.pidFile)
+		if err != nil {
+			return failure{err}
+		}
+		defer pid.release()
 	}
 	n, err := newNode(o)
 	if err != nil {
