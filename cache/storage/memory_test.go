@@ -187,6 +187,30 @@ func TestContiguous(t *testing.T) {
 	}
 }
 
+// TestUnannouncedBodiesTakeWhatTheyNeed: what a writer took in advance, because
+// it could not know, is given back.
+func TestUnannouncedBodiesTakeWhatTheyNeed(t *testing.T) {
+	m := open(t, MemoryOptions{ChunkSize: 64 << 10})
+	for i, n := range []int{1, 5000, 17000, 66 << 10} {
+		before := m.Stats().Bytes
+		w, err := m.Begin(proposal(i, message.LengthUnknown))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			if err := w.Write(context.Background(), []byte{1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Commit(nil); err != nil {
+			t.Fatal(err)
+		}
+		if took := m.Stats().Bytes - before; took > int64(n)*3/2+2048 {
+			t.Errorf("a body of %d bytes takes %d", n, took)
+		}
+	}
+}
+
 // TestPendingBodiesLeaveRoom: bodies being written do not push out everything
 // else: beyond their share they go on in windows, and are whole for those who
 // read them.
@@ -209,11 +233,11 @@ func TestPendingBodiesLeaveRoom(t *testing.T) {
 		}
 		for _, r := range readers {
 			go func() {
-				defer r.Close()
 				n := 0
 				for {
 					p, err := r.Next(context.Background())
 					if err != nil {
+						r.Close()
 						whole <- n == len(body)
 						return
 					}
@@ -281,11 +305,11 @@ func TestWindowWithoutMemory(t *testing.T) {
 			time.Sleep(firstReaderWait / 2) // late, but not too late
 			r := e.Reader(0, -1)
 			e.Release()
-			defer r.Close()
 			var all []byte
 			for {
 				p, err := r.Next(context.Background())
 				if err != nil {
+					r.Close()
 					got <- all
 					return
 				}

@@ -48,6 +48,12 @@ func testParts(t *testing.T, s suite) {
 			t.Fatalf("reading %d bytes at %d, which are not held: %d bytes, %v", c[1], c[0], len(got), err)
 		}
 	}
+	// Freshened, it is no more of a whole than it was, whatever its head says.
+	head := *e.Stored()
+	head.Terms.Flags &^= message.TermPartial
+	if err := st.Freshen(e, &head, 0); err != nil || !e.Stored().Terms.Flags.Has(message.TermPartial) {
+		t.Fatalf("a freshened part: %v, flags %x", err, e.Stored().Terms.Flags)
+	}
 	early := e
 	mustPut(t, st, partOf(1, body, 8*chunkSize, end))
 	mustPut(t, st, partOf(1, body, 4000, 7000)) // overlaps

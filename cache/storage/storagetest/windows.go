@@ -112,9 +112,10 @@ func testWindowAlone(t *testing.T, s suite) {
 		t.Fatalf("a reader is attached, but the write failed: %v", err)
 	default:
 	}
+	left := time.Now()
 	r.Close()
-	if err := <-failed; !errors.Is(err, storage.ErrTooLarge) {
-		t.Fatalf("after the last reader left: %v", err)
+	if err := <-failed; !errors.Is(err, storage.ErrTooLarge) || time.Since(left) != 0 {
+		t.Fatalf("%v after the last reader left: %v", time.Since(left), err)
 	}
 }
 
