@@ -220,9 +220,10 @@ func (m *HTTPCache) classifyRequested(s *message.Stored, fresh bool, now Instant
 // stale response if it is prohibited by an explicit in-protocol directive
 // (e.g., by a no-cache response directive, a must-revalidate response
 // directive, or an applicable s-maxage or proxy-revalidate response
-// directive)".
+// directive)". The windows of a response that must be validated are zero, but
+// for what it says of them itself.
 func (m *HTTPCache) staleAllowed(s *message.Stored, now Instant, window Duration) bool {
-	const never = message.TermMustRevalidate | message.TermNoCache | message.TermInvalidated
+	const never = message.TermNoCache | message.TermInvalidated
 	if s.Terms.Flags&never != 0 {
 		return false
 	}

@@ -86,9 +86,8 @@ func directiveFlags(status int, d *responseDirectives, p *Policy) message.TermFl
 	// has been successfully validated". proxy-revalidate says the same to
 	// shared caches (section 5.2.2.8), and "The s-maxage directive
 	// incorporates the semantics of the proxy-revalidate response directive
-	// for a shared cache" (section 5.2.2.10), unless the same response says
-	// for how long it may be stale: see staleByExtension.
-	if d.mustRevalidate || d.proxyRevalidate || d.sMaxAge >= 0 && !staleByExtension(d) {
+	// for a shared cache" (section 5.2.2.10).
+	if d.mustRevalidate || d.proxyRevalidate || d.sMaxAge >= 0 {
 		flags |= message.TermMustRevalidate
 	}
 	// A 304 can bring no-store or private to a response that was stored
@@ -106,14 +105,15 @@ func directiveFlags(status int, d *responseDirectives, p *Policy) message.TermFl
 // or proxy-revalidate response directive". That outweighs RFC 5861's MAY where
 // a response has both, but for staleByExtension.
 func deriveStaleness(t *message.Terms, status int, d *responseDirectives, p *Policy) {
-	if t.Flags&(message.TermNoCache|message.TermMustRevalidate) != 0 {
+	_, override := p.overrides(status)
+	revalidate := d.mustRevalidate || d.proxyRevalidate || d.sMaxAge >= 0 && !staleByExtension(d)
+	if t.Flags.Has(message.TermNoCache) || revalidate && !override {
 		return
 	}
-	_, override := p.overrides(status)
 	t.StaleWhileRevalidate = staleWindow(d.staleWhileRevalidate, p.StaleWhileRevalidate, p.MaxStaleWhileRevalidate, override)
 	t.StaleIfError = staleWindow(d.staleIfError, p.StaleIfError, p.MaxStaleIfError, override)
 	t.StaleDisconnected = max(p.StaleDisconnected, 0)
-	if d.sMaxAge >= 0 {
+	if d.sMaxAge >= 0 && !override {
 		// What s-maxage forbids is allowed as far as the response says so
 		// itself, and no further.
 		t.StaleDisconnected = 0
