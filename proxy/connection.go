@@ -67,7 +67,7 @@ func (x *exchange) begin() {
 	x.delivery, x.alone, x.hijacked, x.lockSpent = complete, false, false, 0
 	x.table = x.p.table.Load()
 	x.trusted = len(x.table.trusted) > 0 && x.table.trusts(x.peer.Addr().Unmap())
-	x.route = nil
+	x.route, x.begun = nil, nil
 }
 
 // end reports the exchange and gives everything back.

@@ -63,6 +63,8 @@ type exchange struct {
 	delivery statemachine.Delivery
 	hijacked bool
 
+	begun []byte // content read before it turned out to be too long to hold
+
 	keyBuf, targetBuf, extraBuf, scratch, date []byte
 
 	entryRoom [4]storage.Entry
@@ -84,7 +86,15 @@ func (x *exchange) run() {
 		x.req.Upgrade = nil
 	}
 	x.targetBuf = x.route.Key.normalise(&x.req, x.targetBuf)
-	x.key, x.keyBuf = primaryKey(x.route, &x.req, x.keyBuf)
+	if x.req.Method == message.MethodQuery && !x.route.Policy.Disabled {
+		if err := x.query(); err != nil {
+			x.err = err
+			x.failEarly(contentStatus(err))
+			return
+		}
+	} else {
+		x.key, x.keyBuf = primaryKey(x.route, &x.req, x.keyBuf)
+	}
 	x.drive(x.m.Start(x.route.Policy, &x.req, x.at))
 }
 
@@ -308,6 +318,7 @@ func (x *exchange) invalidate() statemachine.Event {
 		buf = route.Key.normalise(&r, buf)
 		key, _ := primaryKey(route, &r, nil)
 		x.p.invalidate(key)
+		x.p.queried.forget(appendURI(nil, r.Scheme, r.Authority, r.Target))
 	})
 	// What this very response brings is newer than what it made stale.
 	x.generation = x.p.generation(x.key).Load()

@@ -44,7 +44,7 @@ const maxAttempts = 16
 
 // ask tries endpoints until one answers or no further try is allowed. A
 // request is tried again only if it can be replayed: none of its content was
-// read, and either the origin saw nothing of it or its method is idempotent
+// read or all of it is held, and either the origin saw nothing of it or its method is idempotent
 // (RFC 9110 section 9.2.2).
 func (x *exchange) ask(out *message.OutgoingRequest) *originError {
 	o := x.route.Origin
@@ -91,7 +91,7 @@ func (x *exchange) replayable(err *originError) bool {
 	if err.unsent {
 		return x.p.ctx.Err() == nil
 	}
-	return err.silent && !err.clientFault && !x.req.HasBody() && idempotent(x.req.Method) && x.p.ctx.Err() == nil
+	return err.silent && !err.clientFault && (!x.req.HasBody() || x.req.Content != nil) && idempotent(x.req.Method) && x.p.ctx.Err() == nil
 }
 
 // try is one attempt: connect, send, read the final head into x.resp.
@@ -129,7 +129,7 @@ func (x *exchange) converse(u *upstream, out *message.OutgoingRequest) error {
 		}
 	}
 	if out.Length != 0 {
-		u.pump = startPump(x.client, u.h)
+		u.pump = startPump(x.content(), u.h)
 	}
 	for {
 		if err := u.h.ReadResponse(&x.resp); err != nil {

@@ -73,9 +73,24 @@ func matchAny(patterns []string, name []byte) bool {
 // primaryKey returns the key of a request under a route, using buf. Every
 // part is preceded by its length, so that no two lists of parts are alike.
 func primaryKey(r *Route, req *message.Request, buf []byte) (storage.Key, []byte) {
-	buf = appendPart(buf[:0], req.Scheme)
-	buf = appendPart(buf, req.Authority)
-	buf = appendPart(buf, req.Target)
+	buf = appendURI(buf[:0], req.Scheme, req.Authority, req.Target)
+	buf = appendExtras(buf, r, req)
+	return digest(buf), buf
+}
+
+func digest(buf []byte) storage.Key {
+	sum := sha256.Sum256(buf)
+	return storage.Key(sum[:16])
+}
+
+func appendURI(buf []byte, scheme string, authority, target []byte) []byte {
+	buf = appendPart(buf, scheme)
+	buf = appendPart(buf, authority)
+	return appendPart(buf, target)
+}
+
+// appendExtras appends what the route adds to the key.
+func appendExtras(buf []byte, r *Route, req *message.Request) []byte {
 	for _, name := range r.Key.Fields {
 		buf = appendPart(buf, name)
 		buf = appendField(buf, &req.Fields, name)
@@ -89,14 +104,15 @@ func primaryKey(r *Route, req *message.Request, buf []byte) (storage.Key, []byte
 			buf = appendField(buf, &req.Fields, []byte(id.String()))
 		}
 	}
-	sum := sha256.Sum256(buf)
-	return storage.Key(sum[:16]), buf
+	return buf
 }
 
 func appendPart[T string | []byte](buf []byte, part T) []byte {
 	buf = binary.BigEndian.AppendUint32(buf, uint32(len(part)))
 	return append(buf, part...)
 }
+
+func appendNumber(buf []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(buf, n) }
 
 // appendField appends the number of lines of a field and each value.
 func appendField(buf []byte, f *message.Fields, name []byte) []byte {

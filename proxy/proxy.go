@@ -65,6 +65,9 @@ type Proxy struct {
 	// background counts fills and refreshes, which outlive their exchange.
 	background sync.WaitGroup
 
+	// queried remembers the URIs that QUERY was used on, for its keys.
+	queried *uriTable[struct{}]
+
 	fills, refreshes, tunnels atomic.Int64
 }
 
@@ -87,6 +90,7 @@ func New(o Options) *Proxy {
 		viaName: []byte(name), statusName: []byte(name), loopID: []byte(loopID),
 		store: o.Store, ledger: o.Ledger, locks: lock.New[*fill](),
 		clock: o.Clock, observer: o.Observer, log: o.Logger,
+		queried: newURITable[struct{}](),
 	}
 	if p.ledger == nil {
 		p.ledger = storage.NoPurges{}

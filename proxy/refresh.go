@@ -22,7 +22,9 @@ func (x *exchange) startRefresh() {
 	r.req = *x.req.Clone()
 	// The refresh is the cache's, not this client's: it asks for the whole.
 	stripConditions(&r.req.Fields)
-	r.req.Method = message.MethodGet
+	if r.req.Method == message.MethodHead {
+		r.req.Method = message.MethodGet
+	}
 	r.entries, r.heads = make([]storage.Entry, 0, 4), make([]*message.Stored, 0, 4)
 	x.p.background.Add(1)
 	go r.refresh()

@@ -25,7 +25,10 @@ type Route struct {
 	Origin *Origin
 	Policy *statemachine.Policy
 	Key    KeyRules
-	Lock   lock.Options
+	// QueryContent is how many bytes of a QUERY's content are held so that its
+	// answer can be cached; 0: DefaultQueryContent, <0: none.
+	QueryContent int64
+	Lock         lock.Options
 	// Timeouts of tunnels, after an upgrade.
 	TunnelIdle time.Duration
 	// Upgrade: requests for another protocol are passed on; else they are

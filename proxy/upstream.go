@@ -62,8 +62,8 @@ func (u *upstream) end() {
 // pump sends the request's content to the origin while the response is
 // awaited, and perhaps relayed: an origin may answer before it has read all.
 type pump struct {
-	client Client
-	done   chan struct{}
+	from contentSource
+	done chan struct{}
 	// clientErr is why the client's content broke off, originErr why the
 	// origin took no more. Read after done.
 	clientErr, originErr error
@@ -72,8 +72,8 @@ type pump struct {
 // pumpBuffer is how much of a request's content is held at a time, in bytes.
 const pumpBuffer = 32 << 10
 
-func startPump(client Client, h *h1.ClientConn) *pump {
-	b := &pump{client: client, done: make(chan struct{})}
+func startPump(from contentSource, h *h1.ClientConn) *pump {
+	b := &pump{from: from, done: make(chan struct{})}
 	go b.run(h)
 	return b
 }
@@ -89,14 +89,14 @@ func (b *pump) run(h *h1.ClientConn) {
 	}()
 	buf := make([]byte, pumpBuffer)
 	for {
-		n, err := b.client.ReadBody(buf)
+		n, err := b.from.ReadBody(buf)
 		if n > 0 {
 			if b.originErr = h.WriteBody(buf[:n]); b.originErr != nil {
 				return // it may have answered all the same
 			}
 		}
 		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			b.originErr = h.FinishBody(b.client.RequestTrailers())
+			b.originErr = h.FinishBody(b.from.RequestTrailers())
 			return
 		}
 		if err != nil {
@@ -119,7 +119,7 @@ func (b *pump) finished() bool {
 // abandon ends a pump whose exchange is over, and waits for it.
 func (b *pump) abandon(h *h1.ClientConn) {
 	h.Interrupt()
-	b.client.StopBody()
+	b.from.StopBody()
 	<-b.done
 }
 

@@ -108,7 +108,7 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 // remembers reports whether an unstorable answer says something about the
 // next ones: then waiters need not queue for a while.
 func (m *HTTPCache) remembers() bool {
-	if m.req.Method != message.MethodGet || m.policy.HitForMiss <= 0 || m.form == FormAsIs {
+	if !retrieves(m.req.Method) || m.policy.HitForMiss <= 0 || m.form == FormAsIs {
 		return false
 	}
 	switch m.decision.NotStored {

@@ -29,7 +29,7 @@ func (m *HTTPCache) classifyParts(i int, held []Range, now Instant) (Outcome, Re
 	sel := Select(m.req, s, s.Length)
 	missing := Range{}
 	switch {
-	case m.req.Method != message.MethodGet:
+	case !retrieves(m.req.Method):
 	case sel.Status == 206:
 		missing = uncovered(sel.Ranges(), held)
 	case sel.Status == s.Status:

@@ -29,7 +29,7 @@ const (
 	ReasonUnreadable  // stored, but the store could not read it
 	ReasonMethod      // the method is not one the cache answers
 	ReasonBypass      // the route or the request is not for the cache
-	ReasonBody        // a GET or HEAD with content
+	ReasonBody        // content that the key does not name
 	ReasonUpgrade     // the request asks for another protocol
 	ReasonLockTimeout // waited too long for another request's fetch
 	ReasonCollapsed   // served from another request's fetch

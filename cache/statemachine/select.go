@@ -15,7 +15,7 @@ type Selection struct {
 // slice is s's own.
 func (s *Selection) Ranges() []Range { return s.set.ranges[:s.set.n] }
 
-// Select evaluates the preconditions and the range of a GET or HEAD request
+// Select evaluates the preconditions and the range of a GET, HEAD or QUERY request
 // against the chosen response, whose content is size bytes long or
 // message.LengthUnknown, in the order of RFC 9110 section 13.2.2. It is called
 // once s may be used as it is (RFC 9111 section 4), and does not allocate.
@@ -35,8 +35,9 @@ func Select(req *message.Request, s *message.Stored, size int64) Selection {
 		return Selection{Status: 304}
 	}
 	// "For this specification, GET is the only method for which range handling
-	// is defined." (section 14.2)
-	if req.Method != message.MethodGet || !req.Fields.Has(message.FieldRange) {
+	// is defined." (section 14.2) And RFC 10008: "The semantics of Range Requests
+	// for QUERY are identical to those for GET".
+	if !retrieves(req.Method) || !req.Fields.Has(message.FieldRange) {
 		return whole
 	}
 	value, ok := single(&req.Fields, message.FieldRange)

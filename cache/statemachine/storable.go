@@ -33,9 +33,9 @@ func forbiddenByRequest(req *message.Request, rd *requestDirectives, resp *messa
 	switch {
 	case req.Method == message.MethodHead:
 		return ReasonHeadRequest
-	case req.Method != message.MethodGet:
+	case !retrieves(req.Method):
 		return ReasonMethod
-	case req.HasBody():
+	case !contentInKey(req):
 		// RFC 9110 section 9.3.1: content in a GET "has no generally defined
 		// semantics"; an origin that looks at it answers something that the
 		// key does not name.

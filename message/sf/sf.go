@@ -17,20 +17,22 @@ type Kind uint8
 // The kinds.
 const (
 	// Other is every type that no field of ours uses: decimals, byte
-	// sequences, dates, display strings and inner lists.
+	// sequences, dates and display strings.
 	Other Kind = iota
 	Boolean
 	Integer
 	String
 	Token
+	InnerList
 )
 
-// Item is a bare item without its parameters.
+// Item is a bare item, or an inner list of them, without parameters.
 type Item struct {
 	Kind    Kind
 	Boolean bool   // Kind Boolean
 	Integer int64  // Kind Integer: at most 15 digits
 	Text    string // Kind String, unescaped, or Token
+	List    []Item // Kind InnerList: its items, none of them a list
 }
 
 // Member is one member of a Dictionary.
@@ -89,6 +91,13 @@ func ParseStrings(lines [][]byte) ([]string, error) {
 }
 
 func itemOf(m httpsfv.Member) Item {
+	if inner, ok := m.(httpsfv.InnerList); ok {
+		list := Item{Kind: InnerList}
+		for _, item := range inner.Items {
+			list.List = append(list.List, itemOf(item))
+		}
+		return list
+	}
 	item, ok := m.(httpsfv.Item)
 	if !ok {
 		return Item{}

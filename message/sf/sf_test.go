@@ -26,7 +26,9 @@ func TestParseDictionary(t *testing.T) {
 		{"string unescaped", []string{`no-cache="a\"b"`}, []Member{{"no-cache", Item{Kind: String, Text: `a"b`}}}},
 		{"token", []string{"x=abc"}, []Member{{"x", Item{Kind: Token, Text: "abc"}}}},
 		{"decimal is other", []string{"max-age=1.5"}, []Member{{"max-age", Item{}}}},
-		{"inner list is other", []string{"x=(1 2)"}, []Member{{"x", Item{}}}},
+		{"inner list", []string{`x=(1 "a";p)`}, []Member{{"x", Item{Kind: InnerList,
+			List: []Item{{Kind: Integer, Integer: 1}, {Kind: String, Text: "a"}}}}}},
+		{"empty inner list", []string{"x=()"}, []Member{{"x", Item{Kind: InnerList}}}},
 		{"lines are joined", []string{"max-age=1", "no-store=?0"}, []Member{
 			{"max-age", Item{Kind: Integer, Integer: 1}}, {"no-store", Item{Kind: Boolean}}}},
 		{"last of a key counts", []string{"max-age=1, max-age=2"}, []Member{{"max-age", Item{Kind: Integer, Integer: 2}}}},
