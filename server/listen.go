@@ -72,6 +72,10 @@ func (s *Server) open() error {
 			continue
 		}
 		s.listeners = append(s.listeners, &listener{Listener: l, opt: o, id: i})
+		if int64(o.MaxConnections) > s.maxOpen {
+			s.log.Info("the process's limits allow fewer connections than the listener's", "address", l.Addr().String(),
+				"listener", o.MaxConnections, "process", s.maxOpen)
+		}
 	}
 	// A socket that was passed in and is not served would take connections
 	// that nobody ever accepts.

@@ -19,6 +19,17 @@ type KeyPair struct{ Cert, Key string }
 // Load reads the files and replaces what is there; on an error, which names
 // every pair that is wrong, nothing changes.
 func (c *Certificates) Load(pairs []KeyPair) error {
+	use, err := c.Read(pairs)
+	if err != nil {
+		return err
+	}
+	use()
+	return nil
+}
+
+// Read is Load in two steps, so that several listeners change together or not
+// at all: it reads the files, and use replaces what is there.
+func (c *Certificates) Read(pairs []KeyPair) (use func(), err error) {
 	list := make([]tls.Certificate, 0, len(pairs))
 	var all []error
 	for _, p := range pairs {
@@ -29,14 +40,13 @@ func (c *Certificates) Load(pairs []KeyPair) error {
 		}
 		list = append(list, cert)
 	}
-	if len(list) == 0 && len(all) == 0 {
+	if len(pairs) == 0 {
 		all = append(all, errors.New("server: no certificate"))
 	}
 	if len(all) > 0 {
-		return errors.Join(all...)
+		return nil, errors.Join(all...)
 	}
-	c.now.Store(&list)
-	return nil
+	return func() { c.now.Store(&list) }, nil
 }
 
 // choose returns the first certificate that fits what the client asks for, else

@@ -62,7 +62,8 @@ func codecOptions(c *config.Listener) *h1.ServerOptions {
 		Scheme: "http", DefaultHost: c.DefaultHost,
 		Limits: h1.Limits{
 			RequestLine: int(l.RequestLine), HeadBytes: int(l.HeaderBytes), FieldCount: l.HeaderFields,
-			ChunkLine: int(l.ChunkLine), TrailerBytes: int(l.TrailerBytes), DrainBytes: int64(l.Drain)},
+			ChunkLine: int(l.ChunkLine), TrailerBytes: int(l.TrailerBytes), DrainBytes: int64(l.Drain),
+			BodyBytes: max(0, int64(l.Body)), Requests: max(0, l.Requests)},
 		Timeouts: h1.Timeouts{
 			Head: t.Head, Idle: t.Idle, BodyRead: t.Body, Write: t.Write, Drain: t.Drain, MinBodyRate: int64(l.BodyRate)},
 	}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"time"
 
 	"edge/accesslog"
 	"edge/admin"
@@ -65,7 +64,8 @@ func (n *node) observer() proxy.Observer {
 	return &logged{n.metrics, n.access}
 }
 
-// logged is the metrics, with an access log beside them.
+// logged is the metrics, with an access log beside them. Attempts at origins and
+// panics are the metrics' alone.
 type logged struct {
 	*admin.Metrics
 	access *accesslog.Log
@@ -81,9 +81,4 @@ func (l *logged) Exchange(r *proxy.Record) {
 func (l *logged) Refused(peer netip.AddrPort, status int, reason string) {
 	l.Metrics.Refused(peer, status, reason)
 	l.access.Refused(peer, status, reason)
-}
-
-// Origin is the metrics' alone.
-func (l *logged) Origin(origin string, d time.Duration, reused bool, err error) {
-	l.Metrics.Origin(origin, d, reused, err)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"time"
 
 	"edge/config"
@@ -34,6 +35,7 @@ type origin struct {
 type retiredPool struct {
 	pool  *pool.Pool
 	timer *time.Timer
+	since time.Time
 }
 
 // buildOrigin makes the pool and balancer of an origin.
@@ -133,10 +135,11 @@ func (n *node) setOrigins(next map[string]*origin) {
 	before := n.origins
 	n.origins = next
 	n.originsMu.Unlock()
+	n.retired = slices.DeleteFunc(n.retired, func(r *retiredPool) bool { return time.Since(r.since) > 2*poolRetirement })
 	for name, o := range before {
 		if kept := next[name]; kept == nil || kept.proxied.Pool != o.proxied.Pool {
 			p := o.proxied.Pool
-			n.retired = append(n.retired, &retiredPool{pool: p, timer: time.AfterFunc(poolRetirement, p.Close)})
+			n.retired = append(n.retired, &retiredPool{p, time.AfterFunc(poolRetirement, p.Close), time.Now()})
 		}
 	}
 }

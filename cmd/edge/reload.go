@@ -41,7 +41,8 @@ func (n *node) take(next *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := n.reloadCertificates(); err != nil {
+	renew, err := n.readCertificates()
+	if err != nil {
 		for name, o := range origins {
 			if n.origins[name] != o {
 				o.proxied.Pool.Close()
@@ -57,6 +58,7 @@ func (n *node) take(next *config.Config) error {
 			n.log.Warn("changes with a restart only", "key", path, "change", change)
 		}
 	}
+	renew()
 	n.proxy.SetRoutes(routes, prefixes(next.TrustedProxies))
 	n.setOrigins(origins)
 	n.setLevel(next)
@@ -83,15 +85,21 @@ func isTaken(path string) bool {
 	return false
 }
 
-// reloadCertificates reads the certificate files of the listeners again: they
-// are renewed under their old names. Where one is bad, those before it are
-// renewed and it stays as it was.
-func (n *node) reloadCertificates() error {
+// readCertificates reads the certificate files of the listeners again: they are
+// renewed under their old names. renew puts them in use.
+func (n *node) readCertificates() (renew func(), err error) {
 	var all []error
+	var uses []func()
 	for i, certs := range n.certs {
-		if certs != nil {
-			all = append(all, certs.Load(keyPairs(n.config.Listeners[i].TLS)))
+		if certs == nil {
+			continue
 		}
+		use, err := certs.Read(keyPairs(n.config.Listeners[i].TLS))
+		all, uses = append(all, err), append(uses, use)
 	}
-	return errors.Join(all...)
+	return func() {
+		for _, use := range uses {
+			use()
+		}
+	}, errors.Join(all...)
 }

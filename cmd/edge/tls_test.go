@@ -143,6 +143,16 @@ routes: [{match: {path: /*}, origin: app}]
 	if after := leaf(t, a, url, "one.example"); after == before {
 		t.Error("a reload did not take the renewed certificate")
 	}
+
+	before = leaf(t, a, url, "one.example")
+	a.issue("one", "one.example")
+	if err := os.WriteFile(a.path("two.pem"), []byte("half a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if after := leaf(t, a, url, "one.example"); after != before {
+		t.Error("a reload with a bad certificate changed the good ones")
+	}
 }
 
 func mustRequest(t *testing.T, url string) *http.Request {
