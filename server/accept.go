@@ -18,6 +18,10 @@ const (
 	maxBackoff = time.Second
 )
 
+// acceptLogInterval is how often one listener's errors are logged. All are
+// counted.
+const acceptLogInterval = time.Second
+
 // shedBatch is how many connections are told to end when descriptors run out.
 const shedBatch = 64
 
@@ -25,6 +29,7 @@ const shedBatch = 64
 // for no other error: a node that no longer accepts is down.
 func (s *Server) accept(l *listener) {
 	backoff := minBackoff
+	var quiet time.Time // until when nothing more is logged
 	for {
 		nc, err := l.Accept()
 		if err == nil {
@@ -41,7 +46,10 @@ func (s *Server) accept(l *listener) {
 			// that others, and the fetches for all of them, get descriptors.
 			s.shed(shedBatch)
 		}
-		s.log.Warn("accept failed", "address", l.Addr().String(), "error", err, "again_in", backoff)
+		if now := time.Now(); now.After(quiet) {
+			quiet = now.Add(acceptLogInterval)
+			s.log.Warn("accept failed", "address", l.Addr().String(), "error", err, "again_in", backoff)
+		}
 		t := time.NewTimer(backoff)
 		select {
 		case <-t.C:

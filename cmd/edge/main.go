@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run runs one command and returns its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
+	// Whoever reads our output may go away; clients are served all the same.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, server.Signals...)
 	defer signal.Stop(signals)
