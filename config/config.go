@@ -149,10 +149,10 @@ type ListenerLimits struct {
 	// Drain is how much of a request body that nobody wants is read so that
 	// the connection can be kept; beyond it the connection is closed.
 	Drain Size `yaml:"drain" default:"256KiB" min:"1B" max:"1GiB"`
-	// Body is the longest request body.
-	Body Unbuilt `yaml:"body" phase:"limits on request bodies"`
+	// Body is the longest request body; a longer one gets 413.
+	Body Size `yaml:"body" default:"none" none:"no limit: bodies are streamed and never held whole" min:"1B" max:"1024TiB"`
 	// Requests is how many requests one connection may carry.
-	Requests Unbuilt `yaml:"requests" phase:"limits on requests per connection"`
+	Requests int `yaml:"requests" default:"1000000" min:"1" max:"1000000000"`
 }
 
 // ListenerTimeouts bounds the waits for one client.

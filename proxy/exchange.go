@@ -234,16 +234,32 @@ func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 	x.lockSpent += duration(x.now().Sub(x.at))
 	x.permit = permit
 	ev.Lock = lockResult(outcome)
-	switch {
-	case outcome == lock.TimedOutAlone:
+	switch outcome {
+	case lock.TimedOutAlone:
 		x.alone = true
-	case outcome == lock.Streaming && !f.attach():
-		ev.Lock = statemachine.LockStored // ended just now: it is there, or it failed
-	case outcome == lock.Streaming:
-		x.fill = f
-		ev.Flight = f.head
+	case lock.Streaming:
+		x.join(&ev, f)
+	default: // the result says it all
 	}
 	return ev
+}
+
+// join attaches to a fill, if it still goes on and is not outdated. Instead of
+// an outdated one a new fetch is led; who led the old one goes on alone.
+func (x *exchange) join(ev *statemachine.Event, f *fill) {
+	if !f.attach() {
+		ev.Lock = statemachine.LockStored // ended just now: it is there, or it failed
+		return
+	}
+	if !f.outdated(x.p, x.key) {
+		x.fill, ev.Flight = f, f.head
+		return
+	}
+	f.detach()
+	ev.Lock = statemachine.LockStored // another was quicker: look again
+	if permit, ok := x.p.locks.Supersede(x.permitKey, func(g *fill) bool { return g == f }); ok {
+		x.permit, ev.Lock = permit, statemachine.LockLeader
+	}
 }
 
 // flushBefore sends the finished answers to pipelined requests before a wait:
@@ -296,9 +312,13 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 	if x.resp.Status == 304 {
 		x.dropUpstream() // it has no content; the answer to a HEAD stays, to be relayed
 	}
-	if x.generation == x.p.generation(x.key).Load() {
+	generation := x.p.generation(x.key)
+	if x.generation == generation.Load() {
 		if err := x.p.store.Freshen(x.entries[a.Chosen], a.Stored, x.sequence); err != nil {
 			x.p.log.Debug("freshen", "target", string(x.req.Target), "error", err)
+		}
+		if x.generation != generation.Load() {
+			x.p.store.Invalidate(x.key) // it came between the look and the update
 		}
 	}
 	return statemachine.Event{Kind: statemachine.EventFreshened, OK: true}

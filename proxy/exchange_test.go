@@ -122,6 +122,7 @@ func TestUnsafeMethodInvalidates(t *testing.T) {
 		})
 		defer r.close()
 		r.get("/x").expect(t, 200, "fwd=uri-miss", "a")
+		synctest.Wait() // the fill ends
 		c := r.dial()
 		c.send("POST /x HTTP/1.1\nContent-Length: 4", "body")
 		c.read("POST").expect(t, 200, "fwd=method", "b")

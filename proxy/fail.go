@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"strconv"
 
 	"edge/cache/statemachine"
 	"edge/message"
+	"edge/wire/h1"
 )
 
 // refusal says with which status a request is answered before the machine
@@ -58,6 +60,11 @@ func (x *exchange) fail(a *statemachine.Action) statemachine.Delivery {
 	detail, proxyError := a.Reason.String(), ""
 	if e, ok := x.err.(*originError); ok {
 		proxyError = e.status
+		// What the client did wrong has a status of its own: 408, 413 ...
+		var fault *h1.Error
+		if e.clientFault && errors.As(e.err, &fault) {
+			return x.answer(fault.Status, fault.Reason, "", false)
+		}
 	}
 	return x.answer(a.Status, detail, proxyError, a.Status == 503)
 }
@@ -65,7 +72,7 @@ func (x *exchange) fail(a *statemachine.Action) statemachine.Delivery {
 // answer sends a short answer that edge makes up itself. No cache keeps it,
 // and it carries no member of Cache-Status: no cache handled it.
 func (x *exchange) answer(status int, detail, proxyError string, retry bool) statemachine.Delivery {
-	body := strconv.Itoa(status) + " " + statusText(status)
+	body := strconv.Itoa(status) + " " + h1.StatusText(status)
 	if detail != "" {
 		body += ": " + detail
 	}
@@ -105,27 +112,4 @@ func (x *exchange) answer(status int, detail, proxyError string, retry bool) sta
 		return statemachine.ClientGone
 	}
 	return x.finish(nil)
-}
-
-// statusText names the statuses that edge answers with itself.
-func statusText(status int) string {
-	switch status {
-	case 204:
-		return "No Content"
-	case 400:
-		return "Bad Request"
-	case 404:
-		return "Not Found"
-	case 405:
-		return "Method Not Allowed"
-	case 502:
-		return "Bad Gateway"
-	case 503:
-		return "Service Unavailable"
-	case 504:
-		return "Gateway Timeout"
-	case 508:
-		return "Loop Detected"
-	}
-	return "Error"
 }

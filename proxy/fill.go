@@ -25,6 +25,18 @@ type fill struct {
 	entry storage.Entry
 	head  *message.Stored
 	refs  atomic.Int32
+	// sequence and generation are those of the fetch that brought it.
+	sequence   uint64
+	generation uint32
+}
+
+// outdated reports whether what is being filled was purged or invalidated since
+// it was asked for: those who asked before get it, those who ask now must not.
+func (f *fill) outdated(p *Proxy, key storage.Key) bool {
+	if f.generation != p.generation(key).Load() {
+		return true
+	}
+	return p.ledger.Sequence() > f.sequence && p.ledger.Judge(f.entry, f.sequence) != storage.Live
 }
 
 // attach takes a reference, unless the fill has ended for everyone.
@@ -71,7 +83,7 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	// buffer, which the fill is about to use.
 	x.resp.Fields.Delete(message.FieldContentRange) // ours, where it is a part
 	x.leadHead = x.resp.Fields.AppendLines(x.leadHead[:0])
-	f := &fill{entry: w.Entry(), head: a.Stored}
+	f := &fill{entry: w.Entry(), head: a.Stored, sequence: x.sequence, generation: x.generation}
 	f.refs.Store(2) // the filling's, and this exchange's
 	r := &filling{p: x.p, f: f, w: w, up: x.upstream, permit: x.permit, target: string(x.req.Target)}
 	x.upstream, x.permit, x.fill = nil, nil, f

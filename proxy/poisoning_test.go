@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,4 +218,43 @@ func TestPrimaryKeyPartsAreDelimited(t *testing.T) {
 		}
 		seen[k] = fmt.Sprint(x)
 	}
+}
+
+// Who asks after an invalidation does not join a fill begun before it, even
+// where that fill goes on; but the newcomers are one fetch together.
+func TestNobodyJoinsAnOutdatedFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var posted atomic.Bool
+		r := newRig(t, func(c *originConn) bool {
+			if c.req.Method == "POST" {
+				posted.Store(true)
+				return c.say("HTTP/1.1 204 No Content\nContent-Length: 0", "")
+			}
+			value := "old"
+			if posted.Load() {
+				value = "new"
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\n")
+			time.Sleep(2 * time.Second)
+			_, err := io.WriteString(c, value+"!")
+			return err == nil
+		})
+		defer r.close()
+		before := make(chan answer)
+		go func() { before <- r.get("/v") }()
+		time.Sleep(time.Second) // the old fill has begun
+		c := r.dial()
+		c.send("POST /v HTTP/1.1\nContent-Length: 1", "x")
+		c.read("POST")
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { r.get("/v").expect(t, 200, "", "new!") })
+		}
+		(<-before).expect(t, 200, "", "old!")
+		wg.Wait()
+		r.get("/v").expect(t, 200, "edge; hit", "new!")
+		if n := r.origin.count(); n != 3 {
+			t.Errorf("%d requests at the origin, want 3: old, POST, new", n)
+		}
+	})
 }

@@ -36,6 +36,7 @@ type rig struct {
 	mu      sync.Mutex
 	conns   []net.Conn
 	serving sync.WaitGroup
+	server  h1.ServerOptions
 }
 
 // rigOption changes the rig before it starts.
@@ -44,7 +45,7 @@ type rigOption func(*rig, *Options)
 // newRig starts a proxy whose origin answers as handler says.
 func newRig(t testing.TB, handler originHandler, opts ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}}
+	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}, server: h1.ServerOptions{Scheme: "http"}}
 	r.origin = &scriptedOrigin{handler: handler, listener: r.back}
 	go r.origin.serve()
 	r.pool = pool.New(pool.Options{Dial: r.back.DialContext})
@@ -84,7 +85,7 @@ func (r *rig) accept() {
 		r.conns = append(r.conns, nc)
 		r.mu.Unlock()
 		r.serving.Go(func() {
-			r.proxy.ServeConn(h1.NewServerConn(nc, &h1.ServerOptions{Scheme: "http"}), netip.MustParseAddrPort("192.0.2.1:1234"))
+			r.proxy.ServeConn(h1.NewServerConn(nc, &r.server), netip.MustParseAddrPort("192.0.2.1:1234"))
 		})
 	}
 }

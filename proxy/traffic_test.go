@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edge/wire/h1"
 )
 
 // Ordinary traffic that refusing too much would break.
@@ -333,5 +335,22 @@ func TestPipelinedAnswerLeavesBeforeASlowMiss(t *testing.T) {
 			t.Errorf("the hit took %v: it waited for the miss behind it", waited)
 		}
 		c.read("GET").expect(t, 200, "uri-miss", "/slow")
+	})
+}
+
+// A body that turns out too large gets 413, and the origin's exchange is broken
+// off: it must not take the part for the whole.
+func TestChunkedUploadOverTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool { return c.say("HTTP/1.1 200 OK", "took it") })
+		r.server = h1.ServerOptions{Scheme: "http", Limits: h1.Limits{BodyBytes: 10}}
+		defer r.close()
+		c := r.dial()
+		defer c.nc.Close()
+		c.send("POST /up HTTP/1.1\nTransfer-Encoding: chunked", "6\r\n012345\r\n6\r\n012345\r\n0\r\n\r\n")
+		c.read("POST").expect(t, 413, "", "413 Content Too Large: content too large\n")
+		if n := r.origin.count(); n != 0 {
+			t.Errorf("the origin took %d whole requests", n)
+		}
 	})
 }

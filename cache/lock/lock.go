@@ -261,6 +261,24 @@ func (t *Table[F]) TryAcquire(key Key, o *Options) (*Permit[F], bool) {
 	return p, p != nil
 }
 
+// Supersede takes the lead of key from a leader whose published flight is
+// outdated: nobody may join it any more, though those who have may read on. It
+// owes a Release where it returns true; false where there is no such flight
+// (any more), and Acquire is to be called again. outdated is called with the
+// shard locked: it must not wait.
+func (t *Table[F]) Supersede(key Key, outdated func(F) bool) (*Permit[F], bool) {
+	s := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.keys[key]
+	if e == nil || e.leader == nil || !e.published || !outdated(e.flight) {
+		return nil, false
+	}
+	var none F
+	e.published, e.flight = false, none
+	return t.lead(e, key, time.Now()), true
+}
+
 // AloneDone gives back what TimedOutAlone granted, when that fetch has ended.
 // Exactly one call for each: one more is the caller's error, and panics.
 func (t *Table[F]) AloneDone(key Key) {

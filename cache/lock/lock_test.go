@@ -569,3 +569,40 @@ func TestNames(t *testing.T) {
 		t.Error("out of range")
 	}
 }
+
+// An outdated flight is followed by nobody new: one comer leads anew, the
+// others wait for it, and the old leader's word counts no more.
+func TestSupersede(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New[string]()
+		key := keyOf(1)
+		old := lead(t, table, key)
+		if _, ok := table.Supersede(key, func(string) bool { return true }); ok {
+			t.Fatal("superseded a leader that has published nothing")
+		}
+		old.Publish("old")
+		if _, ok := table.Supersede(key, func(f string) bool { return f != "old" }); ok {
+			t.Fatal("superseded a flight that is not outdated")
+		}
+		p, ok := table.Supersede(key, func(f string) bool { return f == "old" })
+		if !ok {
+			t.Fatal("not superseded")
+		}
+		if _, ok := table.Supersede(key, func(f string) bool { return f == "old" }); ok {
+			t.Fatal("superseded twice")
+		}
+		waiting := acquire(context.Background(), table, key, nil)
+		synctest.Wait()
+		old.Release(StatusFailed) // no longer its key
+		synctest.Wait()
+		if table.Waiting() != 1 {
+			t.Fatal("the old leader's release reached the new leader's waiter")
+		}
+		p.Publish("new")
+		if r := <-waiting; r.outcome != Streaming || r.flight != "new" {
+			t.Fatalf("the waiter got %v %q", r.outcome, r.flight)
+		}
+		p.Release(StatusStored)
+		empty(t, table)
+	})
+}

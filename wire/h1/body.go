@@ -67,7 +67,7 @@ func (b *body) read(p []byte) (int, error) {
 		n, err = b.readSized(p)
 	case bodyChunked:
 		n, err = b.readChunked(p)
-	default:
+	case bodyToEnd, bodyNone: // none has ended already
 		n, err = b.readToEnd(p)
 	}
 	if err != nil {

@@ -112,6 +112,7 @@ func (d *chunkDecoder) step(c byte, maxLine int) fault {
 			return faultChunkEnd
 		}
 		d.state, d.left, d.digits, d.line = chunkSize, 0, 0, 0
+	case chunkData, chunkEnd: // no octet of theirs comes here
 	}
 	return faultNone
 }

@@ -52,6 +52,7 @@ const (
 	faultChunkOverhead
 	faultChunkEnd
 	faultTrailersLong
+	faultBodyLong
 
 	numFaults
 )
@@ -102,6 +103,7 @@ var faults = [numFaults]struct {
 	faultChunkLineLong:    {400, "RFC 9112 7.1.1", "chunk line too long"},
 	faultChunkOverhead:    {400, "RFC 9112 7.1.1", "chunk lines out of proportion to their data"},
 	faultChunkEnd:         {400, "RFC 9112 7.1", "chunk data not ended by CRLF"},
+	faultBodyLong:         {413, "RFC 9110 15.5.14", "content too large"},
 	faultTrailersLong:     {431, "RFC 9112 7.1.2", "trailer section too large"},
 }
 

@@ -47,6 +47,12 @@ type Limits struct {
 	// DrainBytes bounds how much of a request body nobody wanted is read and
 	// dropped before the connection is given up instead. Default 256 KiB.
 	DrainBytes int64
+	// BodyBytes bounds a request's content in bytes: 413 beyond. 0: no bound,
+	// since content is streamed and never held whole.
+	BodyBytes int64
+	// Requests bounds the requests of one connection: the answer to the last
+	// says that it ends. 0: no bound.
+	Requests int
 }
 
 func (l Limits) withDefaults() Limits {

@@ -34,12 +34,14 @@ const (
 	anyMethod      = "any token is a method (RFC 9110 section 9.1); which of them to serve is not the codec's to decide"
 )
 
+const skipWithoutFixtures = "no shared/corpora/llhttp beside the project: the llhttp fixtures were not run"
+
 // TestWhereLlhttpRefusesSoDoWe holds us to the fixtures of nodejs/llhttp, which
 // lie beside the project and not in it.
 func TestWhereLlhttpRefusesSoDoWe(t *testing.T) {
 	dir := findCorpus()
 	if dir == "" {
-		t.Skip("no shared/corpora/llhttp beside the project: the llhttp fixtures were not run")
+		t.Skip(skipWithoutFixtures)
 	}
 	var refused, accepted, stricter int
 	used := map[string]bool{}

@@ -137,7 +137,7 @@ func (c *ServerConn) Write(p []byte) error {
 		err = c.w.chunk(p)
 	case framedToEnd:
 		err = c.w.content(p, "")
-	default:
+	case framedSized, framedNone:
 		if int64(len(p)) > c.left {
 			c.Abort()
 			return ErrTooLong

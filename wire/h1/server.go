@@ -50,8 +50,10 @@ type ServerConn struct {
 	head      bool // HEAD
 	old       bool // HTTP/1.0
 	keepAlive bool
+	requests  int  // so far on this connection
 	expects   bool // waits for a 100 that has not been sent
 
+	taken    int64 // of a chunked body
 	w        writer
 	phase    phase
 	framing  framing
@@ -116,7 +118,7 @@ func (c *ServerConn) ReadRequest(req *message.Request) error {
 	}
 	c.rd.release(c.rd.raw != nil)
 	c.phase = phaseIdle
-	c.head, c.old, c.expects = false, false, false
+	c.head, c.old, c.expects, c.taken = false, false, false, 0
 	if c.rd.buffered() == 0 {
 		if err := c.awaitRequest(); err != nil {
 			return err
@@ -135,6 +137,13 @@ func (c *ServerConn) ReadRequest(req *message.Request) error {
 	if f != faultNone {
 		c.keepAlive = false
 		return f.requestError()
+	}
+	if most := c.limits.BodyBytes; most > 0 && req.Length > most {
+		c.keepAlive = false
+		return faultBodyLong.requestError()
+	}
+	if c.requests++; c.requests == c.limits.Requests {
+		c.retired.Store(true)
 	}
 	c.rd.hold(n)
 	c.keepAlive, c.expects = req.KeepAlive, req.ExpectContinue
@@ -207,6 +216,12 @@ func (c *ServerConn) readRequestSlowly(req *message.Request) (int, fault, error)
 // a client that waits for 100 (Continue): that is SendInterim's.
 func (c *ServerConn) ReadBody(p []byte) (int, error) {
 	n, err := c.body.read(p)
+	if most := c.limits.BodyBytes; most > 0 && c.body.kind == bodyChunked {
+		if c.taken += int64(n); c.taken > most { // a sized body was refused with its head
+			c.body.err = &bodyFault{faultBodyLong}
+			return 0, c.bodyError(c.body.err)
+		}
+	}
 	if err == nil || err == io.EOF {
 		return n, err
 	}

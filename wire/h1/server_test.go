@@ -587,3 +587,53 @@ func TestRetire(t *testing.T) {
 		t.Error("retired connection persists")
 	}
 }
+
+// A body over the limit is refused with 413: at once where it is announced,
+// when it has come that far where it is not. The last request a connection may
+// carry is answered with Connection: close.
+func TestBodyAndRequestLimits(t *testing.T) {
+	for _, x := range []struct{ name, request string }{
+		{"announced", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"},
+		{"chunked", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n67890\r\n0\r\n\r\n"},
+	} {
+		client, nc := memconn.Pipe()
+		c := NewServerConn(nc, &ServerOptions{Limits: Limits{BodyBytes: 10}})
+		io.WriteString(client, x.request)
+		var req message.Request
+		err := c.ReadRequest(&req)
+		if err == nil {
+			_, err = io.Copy(io.Discard, bodyReader{c})
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Status != 413 {
+			t.Errorf("%s: %v, want 413", x.name, err)
+		}
+		client.Close()
+		c.Close()
+	}
+
+	client, nc := memconn.Pipe()
+	defer client.Close()
+	c := NewServerConn(nc, &ServerOptions{Limits: Limits{Requests: 2}})
+	defer c.Close()
+	for i := range 2 {
+		io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		var req message.Request
+		if err := c.ReadRequest(&req); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SendHead(&message.Outgoing{Status: 204, NoBody: true, Length: message.LengthUnknown}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Finish(nil); err != nil {
+			t.Fatal(err)
+		}
+		if persists := c.Persist(); persists != (i == 0) {
+			t.Errorf("after request %d of 2: persists = %v", i+1, persists)
+		}
+	}
+}
+
+type bodyReader struct{ c *ServerConn }
+
+func (r bodyReader) Read(p []byte) (int, error) { return r.c.ReadBody(p) }
