@@ -522,6 +522,7 @@ func (x *benchExchange) relay(a *Action) Delivery {
 }
 
 func (x *benchExchange) sent(status int, f *message.Fields, content string, trailers []transcript.Field) {
+	f.AddKnown(message.FieldCacheStatus, x.m.Decision().AppendCacheStatus(nil, []byte("edge"), x.now))
 	x.got = transcript.Got{Status: status, Fields: fieldList(f), Content: content, Trailers: trailers}
 	if x.req.Method == message.MethodHead {
 		x.got.Content, x.got.Trailers = "", nil

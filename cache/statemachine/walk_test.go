@@ -88,6 +88,14 @@ func (w *walk) step(p place, path []string) {
 	if p.held != p.m.permit {
 		w.t.Errorf("the machine and its driver disagree about the permit: %s", strings.Join(path, " "))
 	}
+	if s := p.a.Stored; p.a.Kind == ActFill && p.a.Share {
+		// RFC 9111 section 4: collapsing is for those who may reuse it.
+		if !usableAtOnce(s, walkNow) || !p.held {
+			w.t.Errorf("a fill is shared that others cannot use: %s", strings.Join(path, " "))
+		}
+	} else if p.a.Kind == ActFill && p.held && usableAtOnce(s, walkNow) && !p.a.Part {
+		w.t.Errorf("a fill is not shared though others could use it: %s", strings.Join(path, " "))
+	}
 	if p.a.Kind == ActDone {
 		if p.held {
 			w.t.Errorf("the exchange ended with a permit: %s", strings.Join(path, " "))
