@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,7 +55,7 @@ func TestTranscripts(t *testing.T) {
 				g := newStage(t, s, front, back, back.DialContext)
 				defer g.close()
 				g.dial = func() (net.Conn, error) { return front.Dial() }
-				g.advance, g.settle = time.Sleep, g.quiet
+				g.timeout, g.advance, g.settle = virtualTimeout, time.Sleep, g.quiet
 				if err := transcript.Play(s, &g.script, g); err != nil {
 					t.Error(err)
 				}
@@ -116,6 +117,7 @@ func playOverTCP(t *testing.T, s *transcript.Script) error {
 	})
 	defer g.close()
 	g.dial = func() (net.Conn, error) { return net.Dial("tcp", listeners[0].Addr().String()) }
+	g.timeout = realTimeout
 	g.settle = func() {
 		// The content's end at the client is not yet the entry in the store.
 		for deadline := time.Now().Add(5 * time.Second); g.proxy.Stats().Fills > 0 && time.Now().Before(deadline); {
@@ -137,6 +139,7 @@ type stage struct {
 	origin  *scriptedOrigin
 	records chan decided
 
+	timeout time.Duration // of an exchange
 	dial    func() (net.Conn, error)
 	advance func(time.Duration)
 	settle  func()
@@ -212,9 +215,12 @@ func (g *stage) Advance(d time.Duration) { g.advance(d) }
 // Settle waits for fills and refreshes.
 func (g *stage) Settle() { g.settle() }
 
-// exchangeTimeout bounds one exchange of a transcript on the real clock. On
-// the virtual one it is longer than any timeout of the proxy.
-const exchangeTimeout = 10 * time.Minute
+// An exchange of a transcript takes no longer: on the virtual clock than any
+// timeout of the proxy, on the real one than anybody would wait.
+const (
+	virtualTimeout = 10 * time.Minute
+	realTimeout    = 20 * time.Second
+)
 
 // Exchange sends a request on a connection of its own.
 func (g *stage) Exchange(x *transcript.Exchange) (*transcript.Got, error) {
@@ -223,7 +229,7 @@ func (g *stage) Exchange(x *transcript.Exchange) (*transcript.Got, error) {
 		return nil, err
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(exchangeTimeout))
+	_ = nc.SetDeadline(time.Now().Add(g.timeout))
 	if _, err := io.WriteString(nc, requestText(x, g.Now())); err != nil {
 		return nil, fmt.Errorf("send: %w", err)
 	}
@@ -231,7 +237,12 @@ func (g *stage) Exchange(x *transcript.Exchange) (*transcript.Got, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := <-g.records
+	var d decided
+	select {
+	case d = <-g.records:
+	case <-time.After(g.timeout):
+		return nil, errors.New("the proxy answered and did not say why")
+	}
 	got.SetReasons(d.forward.String(), d.reason.String(), d.notStored.String(), statemachine.ReasonNone.String())
 	return got, checkCacheStatus(got, d)
 }
@@ -318,7 +329,7 @@ func (g *stage) answer(c *originConn) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 2")
 		return false
 	case "timeout":
-		time.Sleep(exchangeTimeout)
+		time.Sleep(virtualTimeout)
 		return false
 	case "malformed":
 		_, _ = io.WriteString(c, "220 mail.example ESMTP\r\n")
