@@ -29,18 +29,26 @@ type exchange struct {
 	m       statemachine.HTTPCache
 	table   *table
 	route   *Route
-	trusted bool // the peer's word about the client is taken
-	key     storage.Key
+	trusted bool        // the peer's word about the client is taken
+	key     storage.Key // to store and queue under: rawKey, or that of rule
+	rawKey  storage.Key // of the target as it is
+
+	rule       *searchRule // remembered for the path; nil for none
+	ruleNumber uint64
+	search     searchQuery
+	epoch      epoch // when the fetch began
 
 	entries []storage.Entry   // the candidates, retained
 	heads   []*message.Stored // their heads, as the machine saw them
 
-	permit     *lock.Permit[*fill]
-	permitKey  lock.Key
-	alone      bool // we owe the lock table an AloneDone, for permitKey
-	lockSpent  time.Duration
-	sequence   uint64 // the purge sequence when the fetch began
-	generation uint32 // the key's generation when the fetch began
+	permit    *lock.Permit[*fill]
+	permitKey lock.Key
+	// permitPrimary is the key that permitKey was made from.
+	permitPrimary storage.Key
+	alone         bool // we owe the lock table an AloneDone, for permitKey
+	lockSpent     time.Duration
+	sequence      uint64 // the purge sequence when the fetch began
+	generation    uint32 // the key's generation when the fetch began
 
 	upstream  *upstream // the origin's connection, a response under way on it
 	resp      message.Response
@@ -69,6 +77,7 @@ type exchange struct {
 
 	entryRoom [4]storage.Entry
 	headRoom  [4]*message.Stored
+	heldRoom  []storage.ByteRange
 }
 
 // run takes the request through the machine.
@@ -95,6 +104,7 @@ func (x *exchange) run() {
 	} else {
 		x.key, x.keyBuf = primaryKey(x.route, &x.req, x.keyBuf)
 	}
+	x.rawKey = x.key
 	x.drive(x.m.Start(x.route.Policy, &x.req, x.at))
 }
 
@@ -190,7 +200,11 @@ func (x *exchange) cleanUp() {
 // lookup finds the candidates.
 func (x *exchange) lookup() statemachine.Event {
 	x.releaseEntries()
-	x.entries = x.p.store.Lookup(x.entries[:0], x.key)
+	x.findRule()
+	x.entries = x.p.store.Lookup(x.entries[:0], x.rawKey)
+	if x.rule != nil {
+		x.appendSearched()
+	}
 	x.heads = x.heads[:0]
 	ev := statemachine.Event{Kind: statemachine.EventFound}
 	parts := false
@@ -218,7 +232,7 @@ func (x *exchange) releaseEntries() {
 func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventLock}
 	x.flushBefore()
-	x.permitKey = lockKey(x.key, a.Variant)
+	x.permitKey, x.permitPrimary = lockKey(x.key, a.Variant), x.key
 	opt := x.route.Lock
 	if a.NoWait {
 		permit, ok := x.p.locks.TryAcquire(x.permitKey, &opt)
@@ -312,13 +326,12 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 	if x.resp.Status == 304 {
 		x.dropUpstream() // it has no content; the answer to a HEAD stays, to be relayed
 	}
-	generation := x.p.generation(x.key)
-	if x.generation == generation.Load() {
+	if key := x.entries[a.Chosen].Key(); x.current(key) {
 		if err := x.p.store.Freshen(x.entries[a.Chosen], a.Stored, x.sequence); err != nil {
 			x.p.log.Debug("freshen", "target", string(x.req.Target), "error", err)
 		}
-		if x.generation != generation.Load() {
-			x.p.store.Invalidate(x.key) // it came between the look and the update
+		if !x.current(key) {
+			x.p.store.Invalidate(key) // it came between the look and the update
 		}
 	}
 	return statemachine.Event{Kind: statemachine.EventFreshened, OK: true}
@@ -338,6 +351,7 @@ func (x *exchange) invalidate() statemachine.Event {
 		buf = route.Key.normalise(&r, buf)
 		key, _ := primaryKey(route, &r, nil)
 		x.p.invalidate(key)
+		x.p.invalidateSearched(route, &r)
 		x.p.queried.forget(appendURI(nil, r.Scheme, r.Authority, r.Target))
 	})
 	// What this very response brings is newer than what it made stale.

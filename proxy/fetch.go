@@ -14,6 +14,7 @@ func (x *exchange) fetch(a *statemachine.Action) statemachine.Event {
 	x.flushBefore()
 	x.sequence = x.p.ledger.Sequence()
 	x.generation = x.p.generation(x.key).Load()
+	x.epoch = x.readEpoch()
 	x.forward(&x.outFields, a.Form)
 	if a.Form == statemachine.FormValidating {
 		addValidators(&x.outFields, x.heads[a.Chosen])

@@ -63,8 +63,12 @@ func (f *fill) detach() {
 // that owns the origin's connection and the permit from then on.
 func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventFill}
+	x.learnRule()
 	proposal := x.proposal(a.Stored)
 	x.completing = a.Part && a.Chosen >= 0
+	if x.completing {
+		proposal.Key = x.entries[a.Chosen].Key() // beside the parts it completes
+	}
 	if a.Part {
 		proposal.Part, proposal.Offset, proposal.Total = true, a.Missing.Start, a.Stored.Length
 		x.base, x.missing = a.Chosen, a.Missing
@@ -74,7 +78,7 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 		x.noteStoreError("begin", err)
 		return ev
 	}
-	if x.generation != x.p.generation(x.key).Load() {
+	if !x.current(proposal.Key) {
 		w.Abort(storage.ErrDoomed) // invalidated while it was on its way
 		return ev
 	}
@@ -87,23 +91,36 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	f.refs.Store(2) // the filling's, and this exchange's
 	r := &filling{p: x.p, f: f, w: w, up: x.upstream, permit: x.permit, target: string(x.req.Target)}
 	x.upstream, x.permit, x.fill = nil, nil, f
-	if r.permit != nil && a.Share {
+	x.p.background.Add(1)
+	x.p.fills.Add(1)
+	ev.OK = true
+	if x.atHand(r.up) {
+		// All of it is here: it is stored before anybody could follow, and
+		// waiters look it up. No goroutine, and one write to the client.
+		r.run()
+		return ev
+	}
+	if r.permit != nil && a.Share && x.sharesFill(proposal.Key) {
 		if a.Stored.Nominated != nil {
 			r.permit.Also(lockKey(x.key, a.Stored.Nominated))
 		}
 		r.permit.Publish(f)
 	}
-	x.p.background.Add(1)
-	x.p.fills.Add(1)
 	go r.run()
-	ev.OK = true
 	return ev
+}
+
+// atHand reports whether the whole content has been read from the origin with
+// the head, as that of a small response mostly has.
+func (x *exchange) atHand(up *upstream) bool {
+	n := x.contentLength()
+	return n >= 0 && n <= int64(up.h.Buffered())
 }
 
 // proposal describes the response at hand to the store.
 func (x *exchange) proposal(s *message.Stored) *storage.Proposal {
 	return &storage.Proposal{
-		Key: x.key, Stored: s, Sequence: x.sequence,
+		Key: x.storeKey(), Stored: s, Sequence: x.sequence,
 		Scheme: x.req.Scheme, Authority: x.req.Authority, Target: x.req.Target,
 		Total: x.contentLength(),
 	}

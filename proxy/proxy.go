@@ -67,6 +67,8 @@ type Proxy struct {
 
 	// queried remembers the URIs that QUERY was used on, for its keys.
 	queried *uriTable[struct{}]
+	// rules remembers what No-Vary-Search said of each path.
+	rules *uriTable[*searchRule]
 
 	fills, refreshes, tunnels atomic.Int64
 }
@@ -90,7 +92,7 @@ func New(o Options) *Proxy {
 		viaName: []byte(name), statusName: []byte(name), loopID: []byte(loopID),
 		store: o.Store, ledger: o.Ledger, locks: lock.New[*fill](),
 		clock: o.Clock, observer: o.Observer, log: o.Logger,
-		queried: newURITable[struct{}](),
+		queried: newURITable[struct{}](), rules: newURITable[*searchRule](),
 	}
 	if p.ledger == nil {
 		p.ledger = storage.NoPurges{}

@@ -18,7 +18,7 @@ func (x *exchange) startRefresh() {
 		x.p.refreshes.Add(-1)
 		return
 	}
-	r := &exchange{p: x.p, client: nil, peer: x.peer, table: x.table, route: x.route, trusted: x.trusted, key: x.key}
+	r := &exchange{p: x.p, client: nil, peer: x.peer, table: x.table, route: x.route, trusted: x.trusted, key: x.key, rawKey: x.rawKey, rule: x.rule, ruleNumber: x.ruleNumber}
 	r.req = *x.req.Clone()
 	// The refresh is the cache's, not this client's: it asks for the whole.
 	stripConditions(&r.req.Fields)

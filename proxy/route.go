@@ -28,7 +28,10 @@ type Route struct {
 	// QueryContent is how many bytes of a QUERY's content are held so that its
 	// answer can be cached; 0: DefaultQueryContent, <0: none.
 	QueryContent int64
-	Lock         lock.Options
+	// IgnoreNoVarySearch: responses answer only the query that they answered,
+	// whatever their No-Vary-Search says.
+	IgnoreNoVarySearch bool
+	Lock               lock.Options
 	// Timeouts of tunnels, after an upgrade.
 	TunnelIdle time.Duration
 	// Upgrade: requests for another protocol are passed on; else they are

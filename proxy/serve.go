@@ -29,10 +29,7 @@ func (x *exchange) serveStored(a *statemachine.Action) statemachine.Delivery {
 	}
 	// The hit path: the body in one piece, no reader.
 	if body := e.Bytes(); body != nil && e.Trailers() == nil {
-		if x.sendHead() != nil || x.write(body) != nil {
-			return statemachine.ClientGone
-		}
-		return x.finish(nil)
+		return x.sendBody(body)
 	}
 	if e.Trailers() != nil {
 		x.out.Length = message.LengthUnknown // trailers need the chunked coding
@@ -65,6 +62,9 @@ func (x *exchange) serveFill() statemachine.Delivery {
 	if x.out.NoBody {
 		return x.sendHeadOnly()
 	}
+	if body := f.entry.Bytes(); body != nil && !x.completing && f.entry.Trailers() == nil {
+		return x.sendBody(body) // filled before we came
+	}
 	rd := from.Reader(0, -1)
 	defer rd.Close()
 	return x.sendFrom(rd, from, true)
@@ -91,6 +91,14 @@ func (x *exchange) sendHead() error {
 func (x *exchange) write(p []byte) error {
 	x.bytes += int64(len(p))
 	return x.client.Write(p)
+}
+
+// sendBody sends x.out's head and all of its content.
+func (x *exchange) sendBody(body []byte) statemachine.Delivery {
+	if x.sendHead() != nil || x.write(body) != nil {
+		return statemachine.ClientGone
+	}
+	return x.finish(nil)
 }
 
 // finish ends a whole answer.
@@ -126,7 +134,7 @@ func (x *exchange) sendFrom(rd storage.Reader, e source, live bool) statemachine
 		// for trailers, whatever is known of the length.
 		x.out.Length = message.LengthUnknown
 	}
-	if x.sendHead() != nil || live && x.client.Flush() != nil {
+	if x.sendHead() != nil || live && !x.hasBegun(e) && x.client.Flush() != nil {
 		return statemachine.ClientGone
 	}
 	for {
@@ -145,6 +153,17 @@ func (x *exchange) sendFrom(rd storage.Reader, e source, live bool) statemachine
 		return x.cut(err)
 	}
 	return x.finish(storedTrailers(e))
+}
+
+// hasBegun reports whether the fill has brought content already: then the head
+// leaves with it.
+func (x *exchange) hasBegun(e source) bool {
+	entry, ok := e.(storage.Entry)
+	if !ok || x.out.Status == 206 {
+		return false
+	}
+	x.heldRoom = entry.Held(x.heldRoom[:0])
+	return len(x.heldRoom) > 0 && x.heldRoom[0].Start == 0
 }
 
 // cut makes visible that the content broke off. Nothing incomplete is ever

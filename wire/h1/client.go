@@ -296,6 +296,10 @@ func (c *ClientConn) ReadBody(p []byte) (int, error) {
 // harmless to pass on; nil if there are none.
 func (c *ClientConn) Trailers() *message.Fields { return c.body.trailers }
 
+// Buffered returns how many bytes behind the head have been read already: a
+// body of no more can be read without waiting.
+func (c *ClientConn) Buffered() int { return c.rd.buffered() }
+
 // ResponseStarted reports whether any byte of a response to the request in hand
 // has come: if not, the origin may not have seen it.
 func (c *ClientConn) ResponseStarted() bool { return c.started.Load() }
