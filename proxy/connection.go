@@ -68,7 +68,7 @@ func (x *exchange) begin() {
 	x.table = x.p.table.Load()
 	x.trusted = len(x.table.trusted) > 0 && x.table.trusts(x.peer.Addr().Unmap())
 	x.route, x.begun = nil, nil
-	x.rule, x.ruleNumber = nil, 0
+	x.rule, x.ruleNumber, x.used = nil, 0, 0
 }
 
 // end reports the exchange and gives everything back.

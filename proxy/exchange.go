@@ -38,6 +38,8 @@ type exchange struct {
 	search     searchQuery
 	epoch      epoch // when the fetch began
 
+	used int // how often the key was asked for, if that was counted
+
 	entries []storage.Entry   // the candidates, retained
 	heads   []*message.Stored // their heads, as the machine saw them
 
@@ -213,7 +215,7 @@ func (x *exchange) lookup() statemachine.Event {
 		x.heads = append(x.heads, s)
 		parts = parts || s.Terms.Flags.Has(message.TermPartial)
 	}
-	ev.Candidates = x.heads
+	ev.Candidates, ev.Uses = x.heads, x.uses(len(x.heads))
 	if parts {
 		ev.Held = x.heldParts()
 	}

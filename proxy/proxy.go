@@ -69,6 +69,8 @@ type Proxy struct {
 	queried *uriTable[struct{}]
 	// rules remembers what No-Vary-Search said of each path.
 	rules *uriTable[*searchRule]
+	// uses counts requests for keys under which nothing is stored.
+	uses uses
 
 	fills, refreshes, tunnels atomic.Int64
 }

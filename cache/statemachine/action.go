@@ -193,6 +193,10 @@ type Event struct {
 	// Held, for EventFound: for candidates that hold parts only, the ranges
 	// held, by the candidate's index. nil where no candidate does.
 	Held [][]Range
+	// Uses, for EventFound without candidates, and only where the policy has
+	// MinUses: how often the key was asked for within its window, this time
+	// included.
+	Uses int
 	Lock LockResult
 	// Flight, for LockStreaming: the head being filled.
 	Flight   *message.Stored

@@ -73,6 +73,7 @@ func (m *HTTPCache) classifyFound(ev *Event, now Instant) (Outcome, Reason) {
 	m.candidates = ev.Candidates
 	c := choose(m.req, ev.Candidates, now)
 	m.chosen, m.variant = c.chosen, nil
+	m.seldom = len(ev.Candidates) == 0 && m.policy.MinUses > 1 && ev.Uses < m.policy.MinUses
 	if c.chosen < 0 {
 		if c.partial >= 0 && c.partial < len(ev.Held) {
 			if o, why, ok := m.classifyParts(c.partial, ev.Held[c.partial], now); ok {
@@ -117,7 +118,8 @@ func (m *HTTPCache) classifyMiss(c choice) (Outcome, Reason) {
 		return isRefused, ReasonOnlyIfCached
 	}
 	m.wentForward(why)
-	if c.marker || !m.ordinary() {
+	// What is not going to be stored is not worth waiting for.
+	if c.marker || m.seldom || !m.ordinary() {
 		return mayGoAlone, why
 	}
 	if c.other >= 0 {

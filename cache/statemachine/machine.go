@@ -237,6 +237,7 @@ type HTTPCache struct {
 	completing completion      // the parts this request is answered from
 	part       Range           // where the part that came lies; empty for a whole
 	headGiven  *message.Stored // the freshened head, served in place of the stored one
+	seldom     bool            // the key was asked for too seldom to store under it
 
 	decision Decision
 	visit    func(from State, o Outcome) // tests: which rows were taken

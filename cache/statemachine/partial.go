@@ -100,7 +100,7 @@ func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
 	}
 	// A store that failed us more than once is left alone, or this would go on
 	// for ever.
-	if ok && m.tries <= m.policy.LockTries && m.storesPart(part, total, resp) {
+	if ok && !m.seldom && m.tries <= m.policy.LockTries && m.storesPart(part, total, resp) {
 		m.part = part
 		return isStorable, m.decision.Forward
 	}

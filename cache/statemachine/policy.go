@@ -39,6 +39,10 @@ type Policy struct {
 	SetCookie SetCookiePolicy
 	// MaxObject is the largest body stored, in bytes; <=0: the store's limit.
 	MaxObject int64
+	// MinUses is how often a key must be asked for, within MinUsesWindow, before
+	// a response is stored under it; <=1: none is refused for that.
+	MinUses       int
+	MinUsesWindow Duration
 	// LockTries is how many failed leaders a waiter outlives before it fails
 	// as they did.
 	LockTries int
@@ -69,6 +73,7 @@ func DefaultPolicy() *Policy {
 		HeuristicMax:            24 * 3600 * message.Second,
 		MaxStaleWhileRevalidate: -1,
 		MaxStaleIfError:         -1,
+		MinUsesWindow:           3600 * message.Second,
 		StaleDisconnected:       3600 * message.Second,
 		LockTries:               2,
 		HitForMiss:              30 * message.Second,

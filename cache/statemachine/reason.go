@@ -47,6 +47,7 @@ const (
 	ReasonTooLarge        // larger than the store or the route keeps
 	ReasonPart            // a 206 that is passed on, not stored
 	ReasonStoreRefused    // the store could not take it
+	ReasonMinUses         // the key was not asked for often enough yet
 	ReasonHeadRequest     // answer to HEAD: nothing to store
 	ReasonServerError     // 5xx from the origin, not stored by default
 	ReasonBadNotModified  // a 304 that matches nothing stored
@@ -117,6 +118,7 @@ var reasonTable = [numReasons]struct {
 	ReasonTooLarge:             {"too-large", fwdMiss, true},
 	ReasonPart:                 {"part", fwdPartial, true},
 	ReasonStoreRefused:         {"store-refused", fwdMiss, true},
+	ReasonMinUses:              {"min-uses", fwdMiss, true},
 	ReasonHeadRequest:          {"head", fwdMiss, true},
 	ReasonServerError:          {"server-error", fwdMiss, true},
 	ReasonBadNotModified:       {"bad-not-modified", fwdMiss, true},

@@ -49,6 +49,8 @@ func (m *HTTPCache) classifyWhole(resp *message.Response) (Outcome, Reason) {
 		why = ReasonTooLarge
 	case m.form == FormAsIs && m.tries > m.policy.LockTries:
 		why = ReasonUnreadable // the store failed us more than once: leave it alone
+	case m.seldom:
+		why = ReasonMinUses
 	default:
 		ok, why = storable(m.req, &m.directives, resp, &d, m.policy)
 	}

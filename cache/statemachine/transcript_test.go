@@ -84,6 +84,7 @@ type bench struct {
 	ask     func(*transcript.Forwarded, time.Time) *transcript.Answer
 	visit   func(State, Outcome)
 	refresh []*benchExchange // to be run in the background
+	uses    map[string][]Instant
 }
 
 // kept is a stored response with its content.
@@ -161,7 +162,9 @@ type benchExchange struct {
 
 	locks  []transcript.Lock
 	faults []string
-	held   bool // a permit
+
+	counted int  // what use said, once for an exchange
+	held    bool // a permit
 
 	candidates []*kept
 	answer     *transcript.Answer
@@ -242,11 +245,24 @@ func keyOf(authority, target []byte) string { return string(authority) + "|" + s
 func (x *benchExchange) lookup() Event {
 	x.candidates = append([]*kept(nil), x.store[x.key()]...)
 	ev := Event{Kind: EventFound}
+	if len(x.candidates) == 0 && x.policy.MinUses > 1 && x.counted == 0 {
+		x.counted = x.use(x.key())
+	}
+	ev.Uses = x.counted
 	for _, k := range x.candidates {
 		ev.Candidates = append(ev.Candidates, k.head)
 		ev.Held = append(ev.Held, k.held)
 	}
 	return ev
+}
+
+// use counts the uses of a key within the window, this one included.
+func (b *bench) use(key string) int {
+	if b.uses == nil {
+		b.uses = make(map[string][]Instant)
+	}
+	b.uses[key] = slices.DeleteFunc(append(b.uses[key], b.now), func(at Instant) bool { return b.now.Sub(at) >= b.policy.MinUsesWindow })
+	return len(b.uses[key])
 }
 
 func (x *benchExchange) acquire() Event {

@@ -59,7 +59,7 @@ func (p *place) key() string {
 		flights = -1
 	}
 	return fmt.Sprint(m.state, p.a.Kind, p.a.Form, m.chosen, m.permit, m.background, m.tries, m.form, string(m.variant), m.variant == nil,
-		m.headGiven != nil, m.completing, m.part, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
+		m.headGiven != nil, m.seldom, m.completing, m.part, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
 }
 
 // walk goes depth first. done holds, for each place, 1 while its paths are
@@ -192,7 +192,9 @@ func walkPolicies() []*Policy {
 		obey, disabled := DefaultPolicy(), DefaultPolicy()
 		obey.ObeyRequest = true
 		disabled.Disabled = true
-		walkCache.policies = []*Policy{DefaultPolicy(), obey, disabled}
+		seldom := DefaultPolicy()
+		seldom.MinUses = 2
+		walkCache.policies = []*Policy{DefaultPolicy(), obey, disabled, seldom}
 	}
 	return walkCache.policies
 }
