@@ -61,6 +61,13 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 bench: ## CPU per request beside nginx and the kernel's floor, and the herd
 	go run ./bench $(BENCH)
 
+.PHONY: conformance
+# Flags of the conformance program, e.g. make conformance CONFORMANCE='-suite DIR'
+CONFORMANCE ?=
+
+conformance: ## run the public suite for HTTP caches (needs Node 20) and write docs/conformance.md
+	go run ./conformance $(CONFORMANCE)
+
 diagram: ## render the state diagram from the machine's table
 	go test ./cache/statemachine -run TestDiagram -update
 
