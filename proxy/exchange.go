@@ -75,7 +75,7 @@ type exchange struct {
 
 	begun []byte // content read before it turned out to be too long to hold
 
-	keyBuf, targetBuf, extraBuf, scratch, date []byte
+	keyBuf, targetBuf, cookieBuf, extraBuf, scratch, date []byte
 
 	entryRoom [4]storage.Entry
 	headRoom  [4]*message.Stored
@@ -96,8 +96,12 @@ func (x *exchange) run() {
 		// RFC 9110 section 7.8: "A server MAY ignore a received Upgrade".
 		x.req.Upgrade = nil
 	}
+	policy := x.route.policyFor(&x.req)
+	if x.route.Strip != nil {
+		x.cookieBuf = x.route.Strip.apply(&x.req, x.cookieBuf)
+	}
 	x.targetBuf = x.route.Key.normalise(&x.req, x.targetBuf)
-	if x.req.Method == message.MethodQuery && !x.route.Policy.Disabled {
+	if x.req.Method == message.MethodQuery && !policy.Disabled {
 		if err := x.query(); err != nil {
 			x.err = err
 			x.failEarly(contentStatus(err))
@@ -107,7 +111,7 @@ func (x *exchange) run() {
 		x.key, x.keyBuf = primaryKey(x.route, &x.req, x.keyBuf)
 	}
 	x.rawKey = x.key
-	x.drive(x.m.Start(x.route.Policy, &x.req, x.at))
+	x.drive(x.m.Start(policy, &x.req, x.at))
 }
 
 // drive runs actions and feeds events back until the machine is done.

@@ -24,6 +24,10 @@ type Route struct {
 
 	Origin *Origin
 	Policy *statemachine.Policy
+	// Bypass, if not nil, says which requests are passed on only, and Strip what
+	// is taken from them all.
+	Strip  *Strip
+	Bypass *Bypass
 	Key    KeyRules
 	// QueryContent is how many bytes of a QUERY's content are held so that its
 	// answer can be cached; 0: DefaultQueryContent, <0: none.
