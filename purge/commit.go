@@ -1,0 +1,262 @@
+package purge
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edge/cache/storage"
+	"edge/message"
+)
+
+const (
+	// syncDelay is how long what nobody waits for may stay unsynced.
+	syncDelay = time.Second
+	// retryInterval is the time between two attempts to write a journal anew
+	// that could not be written.
+	retryInterval = 2 * time.Second
+	// maxQueued bounds what nobody waits for and is not written yet, in bytes;
+	// beyond it, whoever adds some waits all the same.
+	maxQueued = 4 << 20
+)
+
+// journal writes records behind one another. Its goroutine owns the file; the
+// others add to the batch being gathered and may wait for it. While one batch
+// is being synced the next is gathered, so that however many purges come at once
+// they share the syncs.
+//
+// Where a write or sync fails, nothing is known of the file's end any more, and
+// after a failed sync the kernel may have dropped what it was given. So nothing
+// is appended to it again: the whole journal is written anew from memory, beside
+// the old one, which it replaces once it is on stable storage; and that is tried
+// until it succeeds.
+type journal struct {
+	fs    filesystem
+	path  string
+	clock storage.Clock
+	// whole returns everything that the file must hold. It takes, under the
+	// same lock under which batches are added to, the batch being gathered,
+	// which is then covered.
+	whole func() (data []byte, covered *batch)
+	// synced is told after each sync somebody waited for; health with an error
+	// when the journal stops being written, and with nil when it is again.
+	synced func()
+	health func(error)
+
+	mu  sync.Mutex // a leaf
+	cur *batch
+
+	wake chan struct{} // capacity 1
+	stop chan struct{}
+	done chan struct{}
+
+	// Owned by the goroutine.
+	file    journalFile // nil: to be written anew
+	dirty   bool
+	syncAt  message.Instant
+	retryAt message.Instant
+
+	compact atomic.Bool // the whole is wanted anew
+	size    atomic.Int64
+	syncs   atomic.Int64
+	syncNS  atomic.Int64
+	failed  atomic.Int64
+	broken  atomic.Bool
+}
+
+// batch is records on their way to the file.
+type batch struct {
+	data []byte
+	seq  uint64 // the highest
+	sync bool   // somebody waits
+	err  error  // read after done is closed
+	done chan struct{}
+}
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// add adds a record to the batch being gathered, and returns the batch. In the
+// order of sequences: under the ledger's lock.
+func (j *journal) add(r *record, wait bool) *batch {
+	j.mu.Lock()
+	b := j.cur
+	b.data = appendPurge(b.data, r)
+	b.seq = r.seq
+	b.sync = b.sync || wait
+	j.mu.Unlock()
+	j.poke()
+	return b
+}
+
+// until is how long it is until at.
+func (j *journal) until(at message.Instant) time.Duration { return time.Duration(at.Sub(j.clock())) }
+
+// take ends the gathering of a batch.
+func (j *journal) take() *batch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b := j.cur
+	j.cur = newBatch()
+	return b
+}
+
+func (j *journal) poke() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until stop, and then once more.
+func (j *journal) run() {
+	defer close(j.done)
+	timer := time.NewTimer(syncDelay)
+	defer timer.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-j.wake:
+		case <-timer.C:
+		case <-j.stop:
+			ended = true
+		}
+		b := j.take()
+		b.sync = b.sync || ended
+		b.err = j.write(b)
+		close(b.done)
+		switch {
+		case j.file == nil:
+			timer.Reset(j.until(j.retryAt))
+		case j.dirty:
+			timer.Reset(j.until(j.syncAt))
+		default:
+			timer.Reset(time.Hour) // nothing to do until the wake
+		}
+	}
+	if j.file != nil {
+		_ = j.file.Close() // it was synced; there is nothing left to lose
+	}
+}
+
+// write puts a batch, or the whole, into the file.
+func (j *journal) write(b *batch) error {
+	var err error
+	switch {
+	case j.file != nil && j.compact.Swap(false):
+		err = j.replace(b)
+	case j.file != nil:
+		err = j.append(b)
+	case b.sync || j.clock() >= j.retryAt:
+		err = j.rewrite()
+	default:
+		return ErrNotDurable
+	}
+	if err != nil {
+		return j.giveUp(err)
+	}
+	if j.broken.Swap(false) {
+		j.health(nil)
+	}
+	if b.sync {
+		j.synced()
+	}
+	return nil
+}
+
+// giveUp lets go of a file of which nothing is known any more.
+func (j *journal) giveUp(err error) error {
+	if j.file != nil {
+		err = errors.Join(err, j.file.Close())
+		j.file = nil
+	}
+	j.failed.Add(1)
+	j.dirty = false
+	j.retryAt = j.clock().Add(int64(retryInterval))
+	if !j.broken.Swap(true) {
+		j.health(err)
+	}
+	return fmt.Errorf("%w: %w", ErrNotDurable, err)
+}
+
+// replace writes the whole, which covers b, or where that fails appends b to
+// the file there is.
+func (j *journal) replace(b *batch) error {
+	data, covered := j.whole()
+	f, err := writeJournal(j.fs, j.path, data)
+	if err == nil {
+		_ = j.file.Close() // what it held is in the new one
+		j.adopt(f, data)
+	} else if err = j.append(b); err == nil {
+		err = j.append(covered)
+	}
+	return covered.end(err)
+}
+
+// rewrite writes the whole where there is no file to go on with.
+func (j *journal) rewrite() error {
+	data, covered := j.whole()
+	f, err := writeJournal(j.fs, j.path, data)
+	if err == nil {
+		j.adopt(f, data)
+	}
+	return covered.end(err)
+}
+
+func (j *journal) adopt(f journalFile, data []byte) {
+	j.file, j.dirty = f, false
+	j.size.Store(int64(len(data)))
+	j.syncs.Add(1)
+}
+
+// end tells who waits for b what became of it. It returns err.
+func (b *batch) end(err error) error {
+	if err != nil {
+		b.err = fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	close(b.done)
+	return err
+}
+
+// append writes a batch behind the others, and syncs where somebody waits or
+// nobody has for a while.
+func (j *journal) append(b *batch) error {
+	if len(b.data) > 0 {
+		n, err := j.file.Write(b.data)
+		j.size.Add(int64(n))
+		if err != nil {
+			return fmt.Errorf("purge: writing the journal: %w", err)
+		}
+		if !j.dirty {
+			j.dirty, j.syncAt = true, j.clock().Add(int64(syncDelay))
+		}
+	}
+	if !j.dirty || !b.sync && j.clock() < j.syncAt {
+		return nil
+	}
+	began := j.clock()
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("purge: syncing the journal: %w", err)
+	}
+	j.syncs.Add(1)
+	j.syncNS.Add(j.clock().Sub(began))
+	j.dirty = false
+	return nil
+}
+
+// flush waits until all that was added is on stable storage.
+func (j *journal) flush() error {
+	j.mu.Lock()
+	b := j.cur
+	b.sync = true
+	j.mu.Unlock()
+	j.poke()
+	<-b.done
+	return b.err
+}
+
+// close writes what is left, and waits for it.
+func (j *journal) close() {
+	close(j.stop)
+	<-j.done
+}

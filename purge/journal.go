@@ -1,0 +1,356 @@
+package purge
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"edge/message"
+)
+
+// The journal file, version 1. All numbers are little-endian; checksums are
+// CRC-32C (Castagnoli).
+//
+//	file    = header *record
+//
+//	header  = offset  size
+//	               0     8  "edgepurg"
+//	               8     2  version, 1
+//	              10     6  zero
+//	              16    16  epoch: random, of this line of journals
+//	              32     8  floor: the newest purge that was left out
+//	              40     4  checksum of the 40 bytes before
+//
+//	record  = offset  size
+//	               0     4  n, the size of the payload: 1 to maxRecord
+//	               4     4  checksum of n and the payload
+//	               8     n  payload
+//
+//	payload = offset  size
+//	               0     1  type: 1 purge, 2 start
+//	               1     1  mode: 1 soft, 2 invalid, 3 hard; 0 in a start
+//	               2     8  sequence, above that of the record before
+//	              10     8  when, in nanoseconds since the Unix epoch
+//	              18        for a purge, its selectors, to the end
+//
+//	selector = kind (1 byte: 1 url, 2 prefix, 3 tag, 4 group, 5 host,
+//	           6 everything), then scheme, authority and name, each preceded
+//	           by its length as a uvarint
+//
+// A start is written whenever a process takes the journal over: numbers up to
+// its sequence may have been given by the process before and lost with it, so
+// they are never given again.
+//
+// What an interrupted write leaves at the end of the file is the beginning of a
+// record, or zeros where the file grew before its data arrived: a torn tail,
+// which was never acknowledged and is cut off. Anything else that does not read
+// is damage: purges that were acknowledged may be lost, and whoever relies on
+// the journal is told so by a new epoch.
+const (
+	journalMagic   = "edgepurg"
+	journalVersion = 1
+	headerSize     = 44
+	frameSize      = 8
+	payloadMin     = 18
+	// maxRecord bounds a record's payload, in bytes: room for MaxSelectors of
+	// the longest.
+	maxRecord = 32 << 20
+	// maxJournal bounds what is read at start, in bytes. Compaction keeps the
+	// file far below.
+	maxJournal = 1 << 30
+
+	typePurge, typeStart = 1, 2
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// epoch names a line of journals: sequences of different ones do not compare.
+type epoch [16]byte
+
+// record is a purge in the order of things.
+type record struct {
+	seq  uint64
+	when message.Instant
+	Purge
+}
+
+// contents is what a journal file holds.
+type contents struct {
+	epoch   epoch
+	floor   uint64
+	records []record
+	last    uint64 // the highest sequence, purge or start
+	// good is how much of the file, in bytes, read well; what follows is a torn
+	// tail, unless damage says otherwise.
+	good   int64
+	damage error
+}
+
+// errForeign: the file is no journal, or of a version unknown here. It is left
+// alone.
+var errForeign = errors.New("not a purge journal that this version reads")
+
+// parseJournal reads a journal file. The error is errForeign's; damage is no
+// error but part of the contents, with what could be read around it.
+func parseJournal(data []byte) (*contents, error) {
+	c := new(contents)
+	if err := c.parseHeader(data); err != nil || c.damage != nil {
+		return c, err
+	}
+	c.good = headerSize
+	for rest := data[headerSize:]; len(rest) > 0; rest = data[c.good:] {
+		payload, ok := cutRecord(rest)
+		if ok {
+			ok = c.add(payload)
+		}
+		if !ok {
+			if !isTorn(rest) {
+				c.damage = fmt.Errorf("purge: the journal is damaged at offset %d", c.good)
+				c.salvage(rest[1:])
+			}
+			break
+		}
+		c.good += int64(frameSize + len(payload))
+	}
+	return c, nil
+}
+
+// parseHeader reads the header.
+func (c *contents) parseHeader(data []byte) error {
+	h := data[:min(len(data), headerSize)]
+	if !bytes.HasPrefix(h, []byte(journalMagic)[:min(len(h), len(journalMagic))]) {
+		return errForeign
+	}
+	if len(h) < headerSize || crc32.Checksum(h[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(h[headerSize-4:]) {
+		c.damage = errors.New("purge: the journal's header is damaged")
+		return nil
+	}
+	if v := binary.LittleEndian.Uint16(h[8:]); v != journalVersion {
+		return fmt.Errorf("%w: version %d", errForeign, v)
+	}
+	copy(c.epoch[:], h[16:])
+	c.floor = binary.LittleEndian.Uint64(h[32:])
+	c.last = c.floor
+	return nil
+}
+
+// cutRecord returns the payload of the record that b begins with.
+func cutRecord(b []byte) ([]byte, bool) {
+	if len(b) < frameSize {
+		return nil, false
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n < payloadMin || n > maxRecord || int64(n) > int64(len(b)-frameSize) {
+		return nil, false
+	}
+	payload := b[frameSize : frameSize+n]
+	if recordSum(b[:4], payload) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, false
+	}
+	return payload, true
+}
+
+func recordSum(size, payload []byte) uint32 {
+	return crc32.Update(crc32.Checksum(size, castagnoli), castagnoli, payload)
+}
+
+// isTorn reports whether rest, which does not begin with a record, is what an
+// interrupted write leaves: a record that the file ends within, and of which
+// there is nothing behind the end, or nothing but zeros.
+func isTorn(rest []byte) bool {
+	if len(bytes.TrimRight(rest, "\x00")) == 0 {
+		return true
+	}
+	if len(rest) < frameSize {
+		return true
+	}
+	n := binary.LittleEndian.Uint32(rest)
+	if n < payloadMin || n > maxRecord {
+		return false
+	}
+	if int64(n) > int64(len(rest)-frameSize) {
+		// Or its length was changed, and it is whole without.
+		var size [4]byte
+		binary.LittleEndian.PutUint32(size[:], uint32(len(rest)-frameSize))
+		whole := recordSum(size[:], rest[frameSize:]) == binary.LittleEndian.Uint32(rest[4:])
+		return !whole && !holdsRecord(rest[1:])
+	}
+	// Whole by its length, and its end zeros that never arrived.
+	end := rest[frameSize+n-1:]
+	return len(bytes.TrimRight(end, "\x00")) == 0 && !holdsRecord(rest[1:])
+}
+
+// maxSalvage bounds how far a record is looked for behind damage, in bytes: the
+// search reads each offset, and a length that happens to look right costs a
+// checksum.
+const maxSalvage = 64 << 20
+
+// holdsRecord reports whether a record begins anywhere in b.
+func holdsRecord(b []byte) bool { return nextRecord(b) >= 0 }
+
+// nextRecord returns where in b a record begins, -1 for nowhere. A length
+// alone proves nothing, so the type and mode bytes are looked at before the
+// checksum is computed.
+func nextRecord(b []byte) int {
+	for i := 0; i+frameSize+payloadMin <= min(len(b), maxSalvage); i++ {
+		if p := b[i+frameSize:]; p[0] != typePurge && p[0] != typeStart || p[1] >= numModes {
+			continue
+		}
+		if _, ok := cutRecord(b[i:]); ok {
+			return i
+		}
+	}
+	return -1
+}
+
+// salvage adds the records that can be found in b, behind damage.
+func (c *contents) salvage(b []byte) {
+	for {
+		i := nextRecord(b)
+		if i < 0 {
+			return
+		}
+		payload, _ := cutRecord(b[i:])
+		c.add(payload)
+		b = b[i+frameSize+len(payload):]
+	}
+}
+
+// add adds a record. False: its payload is none.
+func (c *contents) add(payload []byte) bool {
+	seq := binary.LittleEndian.Uint64(payload[2:])
+	if seq <= c.last {
+		return false
+	}
+	switch payload[0] {
+	case typeStart:
+		c.last = seq
+		return len(payload) == payloadMin
+	case typePurge:
+	default:
+		return false
+	}
+	r := record{seq: seq, when: message.Instant(binary.LittleEndian.Uint64(payload[10:])), Purge: Purge{Mode: Mode(payload[1])}}
+	for b := payload[payloadMin:]; len(b) > 0; {
+		s, rest, ok := cutSelector(b)
+		if !ok {
+			return false
+		}
+		r.Selectors = append(r.Selectors, s)
+		b = rest
+	}
+	if r.check() != nil {
+		return false
+	}
+	c.last = seq
+	c.records = append(c.records, r)
+	return true
+}
+
+func cutSelector(b []byte) (s Selector, rest []byte, ok bool) {
+	s.Kind = Kind(b[0])
+	b = b[1:]
+	for _, part := range [...]*string{&s.Scheme, &s.Authority, &s.Name} {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return s, nil, false
+		}
+		*part = string(b[w : w+int(n)])
+		b = b[w+int(n):]
+	}
+	located := s.Kind == URL || s.Kind == Prefix || s.Kind == Group
+	if located && s.Scheme != "http" && s.Scheme != "https" || s.Kind == Prefix && (s.Name == "" || s.Name[0] != '/') {
+		return s, nil, false
+	}
+	return s, b, true
+}
+
+// appendHeader appends a header.
+func appendHeader(dst []byte, e epoch, floor uint64) []byte {
+	at := len(dst)
+	dst = append(dst, journalMagic...)
+	dst = binary.LittleEndian.AppendUint16(dst, journalVersion)
+	dst = append(dst, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, e[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, floor)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+}
+
+// appendStart appends a start.
+func appendStart(dst []byte, seq uint64, when message.Instant) []byte {
+	return appendRecord(dst, typeStart, &record{seq: seq, when: when})
+}
+
+// appendPurge appends a purge.
+func appendPurge(dst []byte, r *record) []byte { return appendRecord(dst, typePurge, r) }
+
+func appendRecord(dst []byte, kind byte, r *record) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, kind, byte(r.Mode))
+	dst = binary.LittleEndian.AppendUint64(dst, r.seq)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.when))
+	for i := range r.Selectors {
+		s := &r.Selectors[i]
+		dst = append(dst, byte(s.Kind))
+		for _, part := range [...]string{s.Scheme, s.Authority, s.Name} {
+			dst = binary.AppendUvarint(dst, uint64(len(part)))
+			dst = append(dst, part...)
+		}
+	}
+	b := dst[at:]
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-frameSize))
+	binary.LittleEndian.PutUint32(b[4:], recordSum(b[:4], b[frameSize:]))
+	return dst
+}
+
+// readJournal reads and parses a journal. nil: there is none.
+func readJournal(fs filesystem, path string) (*contents, error) {
+	data, err := fs.ReadFile(path, maxJournal)
+	switch {
+	case errors.Is(err, errNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("purge: reading the journal: %w", err)
+	}
+	c, err := parseJournal(data)
+	if err != nil {
+		return nil, fmt.Errorf("purge: %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// writeJournal writes a whole journal in the place of the one at path, and
+// returns it open for appending. What was at path stays until the new one is on
+// stable storage.
+func writeJournal(fs filesystem, path string, data []byte) (journalFile, error) {
+	temporary := path + ".new"
+	f, err := fs.Create(temporary)
+	if err != nil {
+		return nil, fmt.Errorf("purge: writing a journal: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = fs.Rename(temporary, path)
+	}
+	if err == nil {
+		err = fs.SyncDir(path)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// journalFile is an open journal.
+type journalFile interface {
+	io.Writer
+	io.Closer
+	// Sync puts what was written on stable storage: fdatasync.
+	Sync() error
+}

@@ -1,0 +1,316 @@
+package purge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// Options make a Ledger.
+type Options struct {
+	// Path is the journal's file. Empty: purges are kept in memory only, which
+	// is enough where the responses are too.
+	Path string
+	// OnJournal is told with an error when the journal stops being written, and
+	// with nil when it is again. May be nil; must not block.
+	OnJournal func(error)
+	// Clock tells the time. Required.
+	Clock storage.Clock
+	// Logger gets what an operator should know. Default: none.
+	Logger *slog.Logger
+
+	files filesystem // default osFiles
+}
+
+// Ledger holds the purges that count. It is the storage.Ledger of the stores,
+// and their storage.Witness. Safe for concurrent use; make it with Open, end it
+// with Close.
+type Ledger struct {
+	log     *slog.Logger
+	clock   storage.Clock
+	index   atomic.Pointer[index]
+	seq     atomic.Uint64 // the newest purge in force
+	journal *journal      // nil without
+	unlock  func()
+	told    func(error)
+
+	// mu orders purges: number, index, records and journal agree. Never held
+	// over a wait.
+	mu       sync.Mutex
+	epoch    epoch
+	began    uint64    // where this process's sequences begin
+	replayed uint64    // the newest sequence of the process before
+	records  []*record // that count, in order
+	named    int       // selectors in records
+	floor    uint64
+	swept    uint64 // every stored response has been judged up to here
+	changed  chan struct{}
+	disks    []Disk
+	closed   bool
+
+	receipts receipts
+	groups   groupSet
+	sweeper  sweeper
+	pruned   message.Instant
+	counts   [numKinds][numModes]atomic.Uint64
+	taken    atomic.Uint64
+}
+
+var (
+	_ storage.Ledger  = (*Ledger)(nil)
+	_ storage.Witness = (*Ledger)(nil)
+)
+
+// runSpan is how many numbers are passed over at a start, so that none that the
+// process before has given and lost is given again. It gives fewer than that in
+// syncDelay.
+const runSpan = 1 << 20
+
+// Open returns a ledger with the purges of the journal in force. A journal that
+// cannot be opened or written is an error; one that is damaged is kept aside, as
+// PATH.damaged, and what could be read of it goes on in a new one.
+func Open(o Options) (*Ledger, error) {
+	l := &Ledger{log: o.Logger, clock: o.Clock, told: o.OnJournal, changed: make(chan struct{})}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	if o.files == nil {
+		o.files = osFiles{}
+	}
+	if l.clock == nil {
+		return nil, errors.New("purge: a ledger without a clock")
+	}
+	l.pruned = l.clock()
+	l.receipts.init()
+	l.sweeper.init()
+	_, _ = rand.Read(l.epoch[:]) // never fails
+	l.index.Store(newIndex())
+	if o.Path == "" {
+		return l, nil
+	}
+	unlock, err := o.files.Lock(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("purge: the journal: %w", err)
+	}
+	if err := l.replay(o.files, o.Path); err != nil {
+		unlock()
+		return nil, err
+	}
+	l.unlock = unlock
+	return l, nil
+}
+
+// replay takes over the journal of the process before.
+func (l *Ledger) replay(fs filesystem, path string) error {
+	c, err := readJournal(fs, path)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		c = &contents{epoch: l.epoch}
+	}
+	if c.damage != nil {
+		l.log.Error("the purge journal is damaged: what can be read of it is kept, and disks count as purged", "path", path, "error", c.damage)
+		if err := fs.Rename(path, path+".damaged"); err != nil {
+			return fmt.Errorf("purge: keeping a damaged journal aside: %w", err)
+		}
+		c.epoch = l.epoch
+	}
+	l.epoch, l.floor = c.epoch, c.floor
+	x := l.index.Load()
+	x.floor = c.floor
+	for i := range c.records {
+		r := &c.records[i]
+		x.insert(r.seq, &r.Purge, false)
+		l.records = append(l.records, r)
+		l.named += len(r.Selectors)
+	}
+	l.replayed = c.last
+	l.began = (c.last/runSpan + 1) * runSpan
+	l.seq.Store(l.began)
+	j := &journal{fs: fs, path: path, clock: l.clock, synced: l.tellDisks, health: l.health, cur: newBatch(),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	j.whole = func() ([]byte, *batch) { return l.whole(j) }
+	l.journal = j
+	if err := j.rewrite(); err != nil {
+		return err
+	}
+	go j.run()
+	return nil
+}
+
+// whole returns all that the journal must hold, and takes the batch that is
+// being gathered.
+func (l *Ledger) whole(j *journal) ([]byte, *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	data := appendHeader(nil, l.epoch, l.floor)
+	started := false
+	start := func() {
+		data = appendStart(data, l.began, l.clock())
+		started = true
+	}
+	for _, r := range l.records {
+		if r.seq > l.began && !started {
+			start()
+		}
+		data = appendPurge(data, r)
+	}
+	if !started && l.began > l.floor {
+		start()
+	}
+	return data, j.take()
+}
+
+// health is told by the journal.
+func (l *Ledger) health(err error) {
+	if err != nil {
+		l.log.Error("the purge journal cannot be written: purges are in force, but do not survive this process", "error", err)
+	} else {
+		l.log.Info("the purge journal is written again")
+	}
+	if l.told != nil {
+		l.told(err)
+	}
+}
+
+// Sequence returns the number of the newest purge.
+func (l *Ledger) Sequence() uint64 { return l.seq.Load() }
+
+// Judge says what the purges after since do to an entry. It does not allocate.
+func (l *Ledger) Judge(e storage.Entry, since uint64) storage.Verdict {
+	return l.index.Load().judge(e.Names(), since)
+}
+
+// Took counts an entry for the receipts of the purges that took it.
+func (l *Ledger) Took(e storage.Entry, since uint64, flags message.TermFlags) {
+	l.taken.Add(1)
+	hard, soft := l.index.Load().takers(e.Names(), since)
+	if flags.Has(message.TermHitForMiss) {
+		return // no response, but the memory that there is none to share
+	}
+	if hard != 0 {
+		l.receipts.count(hard)
+	}
+	// What was soft-purged before is stale already.
+	if soft != 0 && !flags.Has(message.TermSoftPurged) {
+		l.receipts.count(soft)
+	}
+}
+
+// Purge puts a purge in force. When it returns, no look-up that starts later
+// finds what it selects as fresh; and with a nil error it is on stable storage,
+// where there is a journal. With ErrNotDurable it is in force all the same, and
+// the receipt is valid; with any other error nothing has happened. When ctx ends
+// first, the purge is in force and nobody knows whether it is durable:
+// ErrNotDurable.
+func (l *Ledger) Purge(ctx context.Context, p *Purge) (*Receipt, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	receipt, b, err := l.enter(p, true)
+	if err != nil {
+		return nil, err
+	}
+	l.sweeper.want()
+	if b == nil {
+		return receipt, nil
+	}
+	select {
+	case <-b.done:
+		return receipt, b.err
+	case <-ctx.Done():
+		return receipt, fmt.Errorf("%w yet: %w", ErrNotDurable, context.Cause(ctx))
+	}
+}
+
+// Invalidate puts a purge in force that is written to the journal, but not
+// waited for: the purges that clients can cause.
+func (l *Ledger) Invalidate(s Selector) error {
+	p := &Purge{Selectors: []Selector{s}, Mode: Invalid}
+	if err := p.check(); err != nil {
+		return err
+	}
+	_, b, err := l.enter(p, false)
+	if err != nil || b == nil {
+		return err
+	}
+	if l.journal.queued(b) > maxQueued {
+		<-b.done
+	}
+	return nil
+}
+
+// queued is how many bytes wait in b.
+func (j *journal) queued(b *batch) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(b.data)
+}
+
+// enter gives p its number and puts it in force.
+func (l *Ledger) enter(p *Purge, wait bool) (*Receipt, *batch, error) {
+	own := Purge{Selectors: append([]Selector(nil), p.Selectors...), Mode: p.Mode}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, nil, ErrClosed
+	}
+	r := &record{seq: l.seq.Load() + 1, when: l.clock(), Purge: own}
+	l.records = append(l.records, r)
+	l.named += len(r.Selectors)
+	var receipt *Receipt
+	if p.Mode != Invalid {
+		receipt = l.receipts.open(l.id(r.seq), r)
+	}
+	l.index.Load().insert(r.seq, &r.Purge, receipt != nil)
+	for _, s := range r.Selectors {
+		l.counts[s.Kind][r.Mode].Add(1)
+	}
+	// From here on it is in force: the index first, then the number by which
+	// look-ups learn that there is something to ask.
+	l.seq.Store(r.seq)
+	close(l.changed)
+	l.changed = make(chan struct{})
+	if l.journal == nil {
+		return receipt, nil, nil
+	}
+	return receipt, l.journal.add(r, wait), nil
+}
+
+// id names a purge: no other purge of any node has it.
+func (l *Ledger) id(seq uint64) string {
+	return hex.EncodeToString(l.epoch[:6]) + "-" + strconv.FormatUint(seq, 10)
+}
+
+// Close ends the background work and writes what is left. Purge returns
+// ErrClosed from then on; Judge goes on working.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	close(l.changed)
+	l.mu.Unlock()
+	l.sweeper.close()
+	if l.journal == nil {
+		return nil
+	}
+	l.journal.close()
+	l.unlock()
+	if l.journal.broken.Load() {
+		return ErrNotDurable
+	}
+	return nil
+}
