@@ -342,6 +342,9 @@ type Route struct {
 	Targeted []FieldName `yaml:"targeted" default:"CDN-Cache-Control"`
 	// Cache says how answers are stored and reused.
 	Cache RouteCache `yaml:"cache"`
+	// Strip says what is taken from requests: it neither reaches the origin nor
+	// tells stored answers apart.
+	Strip Strip `yaml:"strip"`
 	// KeepForwarded forwards the request fields that origins tend to trust,
 	// X-Forwarded-* and their like, as the client sent them, and makes them
 	// part of the key. Where false, they are removed or set by this node.
@@ -405,10 +408,50 @@ type RouteCache struct {
 	// are.
 	SetCookie string `yaml:"set_cookie" default:"default" enum:"default,strip,store"`
 	// Bypass says which requests go to the origin as if nothing were stored,
-	// and whose answers are not stored.
-	Bypass Unbuilt `yaml:"bypass" phase:"bypassing by cookie or field"`
-	// MinUses is how often something must be asked for before it is stored.
-	MinUses Unbuilt `yaml:"min_uses" phase:"admission by use"`
+	// and whose answers are not stored: those to which any of it applies.
+	Bypass Bypass `yaml:"bypass"`
+	// MinUses is how often something must be asked for, within
+	// min_uses_window, before it is stored; the request whose answer is stored
+	// is one of them. Until then nobody waits for another's fetch.
+	MinUses int `yaml:"min_uses" default:"1" min:"1" max:"1000"`
+	// MinUsesWindow is how long a request for something counts towards
+	// min_uses. How much is counted is bounded: among very many things that
+	// are asked for once, some are forgotten sooner.
+	MinUsesWindow time.Duration `yaml:"min_uses_window" default:"1h" min:"1s" max:"30d"`
+	// QueryContent is the longest body of a QUERY request (RFC 10008) whose
+	// answer is stored. It is held in memory until the answer has come, and is
+	// part of the key; longer ones are passed on.
+	QueryContent Size `yaml:"query_content" default:"64KiB" min:"0" max:"16MiB"`
+}
+
+// Bypass says which requests go to the origin as if nothing were stored. They
+// are judged as they came, before strip and key take anything from them.
+type Bypass struct {
+	// Cookies are the cookies that make a request bypass, each a name, or the
+	// start of one followed by *.
+	Cookies []NamePattern `yaml:"cookies"`
+	// Fields are the request fields that do.
+	Fields []FieldMatch `yaml:"fields"`
+	// Query are the parameters of the query that do, written as cookies are.
+	Query []NamePattern `yaml:"query"`
+}
+
+// FieldMatch names a request field.
+type FieldMatch struct {
+	// Name is the field's name, in any case.
+	Name FieldName `yaml:"name" required:"true"`
+	// Value is what one of the field's lines must be, byte for byte. Without
+	// it, any value will do.
+	Value string `yaml:"value" shape:"fieldvalue"`
+}
+
+// Strip says what is taken from requests before anything else looks at it.
+type Strip struct {
+	// Fields are request fields that are removed.
+	Fields []FieldName `yaml:"fields" shape:"stripfield"`
+	// Cookies are cookies that are removed, each a name, or the start of one
+	// followed by *.
+	Cookies []NamePattern `yaml:"cookies"`
 }
 
 // Key says what makes two requests the same.
@@ -419,6 +462,11 @@ type Key struct {
 	Fields []FieldName `yaml:"fields" shape:"keyfield"`
 	// Cookies are the cookies whose values are part of the key.
 	Cookies []string `yaml:"cookies" shape:"token"`
+	// NoVarySearch says whether the No-Vary-Search field of an answer counts
+	// (draft-ietf-httpbis-no-vary-search): obey gives a stored answer to
+	// requests whose query differs from its own only in what the field says
+	// makes no difference. The origin is sent the query as it came.
+	NoVarySearch string `yaml:"no_vary_search" default:"obey" enum:"obey,ignore"`
 }
 
 // KeyQuery says which query parameters are part of the key. The origin is sent

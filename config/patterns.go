@@ -124,6 +124,11 @@ func (n *NamePattern) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Matches reports whether a name is one of the pattern's.
+func (n NamePattern) Matches(name string) bool {
+	return name == n.Name || n.Prefix && strings.HasPrefix(name, n.Name)
+}
+
 // MarshalText writes n as UnmarshalText reads it.
 func (n NamePattern) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 

@@ -33,6 +33,13 @@ var shapes = map[string]func(string) error{
 	"name":     checkName,
 	"node":     checkNode,
 	"keyfield": checkKeyField,
+	"fieldvalue": func(s string) error {
+		if hasControl(s) || strings.Trim(s, " \t") != s {
+			return fmt.Errorf("%s is never the value of a field: it has control characters, or spaces around it", quote(s))
+		}
+		return nil
+	},
+	"stripfield": checkStripField,
 }
 
 // checkFileName accepts every path that a file system could.
@@ -82,6 +89,20 @@ var notInKey = []string{
 	"Upgrade", "Keep-Alive", "Proxy-Connection", "Expect", "Range", "If-Range",
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 	"Cache-Control", "Pragma",
+}
+
+// notStripped are the fields that no request can do without: those about its
+// connection, its body and its way here.
+var notStripped = []string{
+	"Host", "Connection", "Content-Length", "Transfer-Encoding", "Trailer", "TE",
+	"Upgrade", "Keep-Alive", "Proxy-Connection", "Expect", "Via", "CDN-Loop",
+}
+
+func checkStripField(s string) error {
+	if slices.ContainsFunc(notStripped, func(f string) bool { return strings.EqualFold(f, s) }) {
+		return fmt.Errorf("%s cannot be stripped: it is about the connection, the body or the way of a request", s)
+	}
+	return nil
 }
 
 func checkKeyField(s string) error {

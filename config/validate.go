@@ -257,6 +257,21 @@ func (d *decoder) checkRoute(i int) {
 		d.wrong(at+".allow", `the list is empty: to drop the whole query, write drop: ["*"]`)
 	}
 	d.checkFreshness(&r.Cache, path+".cache")
+	d.checkStrip(r, path)
+}
+
+// checkStrip reports what a route takes from requests and yet wants in the key.
+func (d *decoder) checkStrip(r *Route, path string) {
+	for i, f := range r.Strip.Fields {
+		if slices.ContainsFunc(r.Cache.Key.Fields, func(k FieldName) bool { return strings.EqualFold(string(k), string(f)) }) {
+			d.wrong(element(path+".strip.fields", i), "%s is part of the key: there would be nothing of it", f)
+		}
+	}
+	for i, c := range r.Strip.Cookies {
+		if slices.ContainsFunc(r.Cache.Key.Cookies, c.Matches) {
+			d.wrong(element(path+".strip.cookies", i), "%s strips a cookie that is part of the key", c)
+		}
+	}
 }
 
 // checkReached reports a route behind one that takes all its requests.

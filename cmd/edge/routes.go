@@ -54,6 +54,8 @@ func buildRoute(c *config.Route, o *proxy.Origin, tunnel time.Duration) *proxy.R
 	return &proxy.Route{
 		Host: hostOf(c.Match.Host), Path: c.Match.Path.String(),
 		Origin: o, Policy: policyOf(c), Key: keyRules(&c.Cache.Key), Lock: lockOptions(&c.Cache.Lock),
+		Bypass: bypass(&c.Cache.Bypass), Strip: strip(&c.Strip),
+		QueryContent: orNever(c.Cache.QueryContent), IgnoreNoVarySearch: c.Cache.Key.NoVarySearch == "ignore",
 		TunnelIdle: tunnel, Upgrade: c.Upgrade, KeepForwarded: c.KeepForwarded,
 	}
 }
@@ -82,6 +84,8 @@ func policyOf(c *config.Route) *statemachine.Policy {
 		MaxStaleIfError:         orUnset(k.Stale.MaxIfError),
 		StaleDisconnected:       message.Duration(k.Stale.Disconnected),
 		MaxObject:               int64(k.MaxObject),
+		MinUses:                 k.MinUses,
+		MinUsesWindow:           message.Duration(k.MinUsesWindow),
 		LockTries:               k.Lock.Tries,
 		HitForMiss:              message.Duration(k.HitForMiss),
 		SetCookie:               setCookiePolicy(k.SetCookie),
@@ -133,6 +137,42 @@ func keyRules(c *config.Key) proxy.KeyRules {
 		k.Cookies = append(k.Cookies, []byte(name))
 	}
 	return k
+}
+
+// bypass is nil where nothing bypasses.
+func bypass(c *config.Bypass) *proxy.Bypass {
+	if len(c.Cookies)+len(c.Fields)+len(c.Query) == 0 {
+		return nil
+	}
+	b := &proxy.Bypass{Cookies: names(c.Cookies), Query: names(c.Query)}
+	for _, f := range c.Fields {
+		condition := proxy.FieldCondition{Name: []byte(f.Name)}
+		if f.Value != "" {
+			condition.Value = []byte(f.Value)
+		}
+		b.Fields = append(b.Fields, condition)
+	}
+	return b
+}
+
+// strip is nil where nothing is stripped.
+func strip(c *config.Strip) *proxy.Strip {
+	if len(c.Fields)+len(c.Cookies) == 0 {
+		return nil
+	}
+	s := &proxy.Strip{Cookies: names(c.Cookies)}
+	for _, f := range c.Fields {
+		s.Fields = append(s.Fields, []byte(f))
+	}
+	return s
+}
+
+// orNever is a size where 0 is none, to a proxy for which 0 is the default.
+func orNever(s config.Size) int64 {
+	if s == 0 {
+		return -1
+	}
+	return int64(s)
 }
 
 // names writes patterns out; nil stays nil, which means that there is no rule.
