@@ -73,6 +73,7 @@ func DefaultPolicy() *Policy {
 		HeuristicMax:            24 * 3600 * message.Second,
 		MaxStaleWhileRevalidate: -1,
 		MaxStaleIfError:         -1,
+		MinUses:                 1,
 		MinUsesWindow:           3600 * message.Second,
 		StaleDisconnected:       3600 * message.Second,
 		LockTries:               2,

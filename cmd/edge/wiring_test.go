@@ -11,6 +11,7 @@ import (
 	"edge/cache/statemachine"
 	"edge/config"
 	"edge/message"
+	"edge/proxy"
 )
 
 // parse is a configuration with one route, whose cache block is given.
@@ -37,6 +38,9 @@ func TestDefaultsAgree(t *testing.T) {
 		t.Errorf("lock %+v, want %+v", got, wait)
 	}
 	r := buildRoute(&c.Routes[0], nil, time.Minute)
+	if r.QueryContent != proxy.DefaultQueryContent || r.IgnoreNoVarySearch || r.Bypass != nil || r.Strip != nil {
+		t.Errorf("route %+v", r)
+	}
 	if r.Host != "" || r.Path != "/*" || !r.Upgrade || r.KeepForwarded || r.Key.QueryAllow != nil {
 		t.Errorf("route %+v", r)
 	}
@@ -57,6 +61,8 @@ func TestPolicyOfEveryKey(t *testing.T) {
       lock: {wait: 0, age: 11s, alone: 0, waiting: 0, tries: 3}
       max_object: 1MiB
       set_cookie: strip
+      min_uses: 12
+      min_uses_window: 13s
 `)
 	const s = message.Second
 	got := policyOf(&c.Routes[0])
@@ -64,7 +70,7 @@ func TestPolicyOfEveryKey(t *testing.T) {
 		Targeted:   [][]byte{[]byte("Surrogate-Control"), []byte("CDN-Cache-Control")},
 		DefaultTTL: 3600 * s, StatusTTL: map[int]statemachine.Duration{404: 10 * s}, MaxTTL: 7200 * s, HeuristicMax: 10800 * s,
 		HitForMiss: 4 * s, Override: true, StaleWhileRevalidate: 5 * s, StaleIfError: 6 * s, StaleDisconnected: 7 * s,
-		MaxStaleWhileRevalidate: 8 * s, MaxStaleIfError: 9 * s, LockTries: 3, MaxObject: 1 << 20, SetCookie: statemachine.SetCookieStrip}
+		MaxStaleWhileRevalidate: 8 * s, MaxStaleIfError: 9 * s, LockTries: 3, MinUses: 12, MinUsesWindow: 13 * s, MaxObject: 1 << 20, SetCookie: statemachine.SetCookieStrip}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("policy %+v\nwant   %+v", got, want)
 	}
@@ -74,6 +80,27 @@ func TestPolicyOfEveryKey(t *testing.T) {
 	k := keyRules(&c.Routes[0].Cache.Key)
 	if !reflect.DeepEqual(k.QueryDrop, []string{"utm_*"}) || !k.QuerySort || string(k.Fields[0]) != "X-Lang" || string(k.Cookies[0]) != "tier" {
 		t.Errorf("key %+v", k)
+	}
+}
+
+func TestConditionsOfEveryKey(t *testing.T) {
+	c := parse(t, `    strip: {fields: [X-Noise], cookies: [_ga*]}
+    cache:
+      key: {no_vary_search: ignore}
+      bypass: {cookies: [session], fields: [{name: X-Debug}, {name: X-Mode, value: live}], query: [nocache, "no_*"]}
+      query_content: 0
+`)
+	r := buildRoute(&c.Routes[0], nil, time.Minute)
+	bypass := &proxy.Bypass{Cookies: []string{"session"}, Query: []string{"nocache", "no_*"},
+		Fields: []proxy.FieldCondition{{Name: []byte("X-Debug")}, {Name: []byte("X-Mode"), Value: []byte("live")}}}
+	if !reflect.DeepEqual(r.Bypass, bypass) {
+		t.Errorf("bypass %+v\nwant   %+v", r.Bypass, bypass)
+	}
+	if strip := (&proxy.Strip{Fields: [][]byte{[]byte("X-Noise")}, Cookies: []string{"_ga*"}}); !reflect.DeepEqual(r.Strip, strip) {
+		t.Errorf("strip %+v\nwant  %+v", r.Strip, strip)
+	}
+	if r.QueryContent >= 0 || !r.IgnoreNoVarySearch {
+		t.Errorf("route %+v", r)
 	}
 }
 
