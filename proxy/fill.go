@@ -85,7 +85,9 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	// The leader's own client gets the response's own fields: the stored head
 	// leaves out what others must not see. They are in the connection's read
 	// buffer, which the fill is about to use.
-	x.resp.Fields.Delete(message.FieldContentRange) // ours, where it is a part
+	if a.Part {
+		x.resp.Fields.Delete(message.FieldContentRange) // what is sent has its own
+	}
 	x.leadHead = x.resp.Fields.AppendLines(x.leadHead[:0])
 	f := &fill{entry: w.Entry(), head: a.Stored, sequence: x.sequence, generation: x.generation}
 	f.refs.Store(2) // the filling's, and this exchange's
@@ -186,6 +188,11 @@ func (r *filling) run() {
 		status = lock.StatusGaveUp // the next would fare no better
 	case errors.Is(err, storage.ErrDoomed):
 	default:
+		// Who comes from now on must not join what breaks off. What is left of
+		// a part is there for the next, and is visible before it.
+		if r.permit != nil && !r.f.head.Terms.Flags.Has(message.TermPartial) {
+			r.permit.Release(status)
+		}
 		r.w.Abort(err)
 		r.p.log.Info("fill broke off", "target", r.target, "error", err)
 	}
