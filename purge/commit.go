@@ -179,16 +179,19 @@ func (j *journal) giveUp(err error) error {
 	return fmt.Errorf("%w: %w", ErrNotDurable, err)
 }
 
-// replace writes the whole, which covers b, or where that fails appends b to
-// the file there is.
+// replace writes the whole, which covers b, or where that fails before the file
+// there is was replaced, appends b to that.
 func (j *journal) replace(b *batch) error {
 	data, covered := j.whole()
-	f, err := writeJournal(j.fs, j.path, data)
-	if err == nil {
+	f, replaced, err := writeJournal(j.fs, j.path, data)
+	switch {
+	case err == nil:
 		_ = j.file.Close() // what it held is in the new one
 		j.adopt(f, data)
-	} else if err = j.append(b); err == nil {
-		err = j.append(covered)
+	case !replaced:
+		if err = j.append(b); err == nil {
+			err = j.append(covered)
+		}
 	}
 	return covered.end(err)
 }
@@ -196,7 +199,7 @@ func (j *journal) replace(b *batch) error {
 // rewrite writes the whole where there is no file to go on with.
 func (j *journal) rewrite() error {
 	data, covered := j.whole()
-	f, err := writeJournal(j.fs, j.path, data)
+	f, _, err := writeJournal(j.fs, j.path, data)
 	if err == nil {
 		j.adopt(f, data)
 	}

@@ -34,7 +34,8 @@ import (
 //	               1     1  mode: 1 soft, 2 invalid, 3 hard; 0 in a start
 //	               2     8  sequence, above that of the record before
 //	              10     8  when, in nanoseconds since the Unix epoch
-//	              18        for a purge, its selectors, to the end
+//	              18        for a purge, its selectors
+//	             n-1     1  end mark, 0xa5
 //
 //	selector = kind (1 byte: 1 url, 2 prefix, 3 tag, 4 group, 5 host,
 //	           6 everything), then scheme, authority and name, each preceded
@@ -45,8 +46,9 @@ import (
 // they are never given again.
 //
 // What an interrupted write leaves at the end of the file is the beginning of a
-// record, or zeros where the file grew before its data arrived: a torn tail,
-// which was never acknowledged and is cut off. Anything else that does not read
+// record, or zeros where the file grew before its data arrived (which is what the
+// end mark tells from a record): a torn tail, which was never acknowledged and is
+// cut off. Anything else that does not read
 // is damage: purges that were acknowledged may be lost, and whoever relies on
 // the journal is told so by a new epoch.
 const (
@@ -54,7 +56,8 @@ const (
 	journalVersion = 1
 	headerSize     = 44
 	frameSize      = 8
-	payloadMin     = 18
+	payloadMin     = 19
+	endMark        = 0xa5
 	// maxRecord bounds a record's payload, in bytes: room for MaxSelectors of
 	// the longest.
 	maxRecord = 32 << 20
@@ -222,7 +225,8 @@ func (c *contents) salvage(b []byte) {
 // add adds a record. False: its payload is none.
 func (c *contents) add(payload []byte) bool {
 	seq := binary.LittleEndian.Uint64(payload[2:])
-	if seq <= c.last {
+	last := len(payload) - 1
+	if seq <= c.last || payload[last] != endMark {
 		return false
 	}
 	switch payload[0] {
@@ -234,7 +238,7 @@ func (c *contents) add(payload []byte) bool {
 		return false
 	}
 	r := record{seq: seq, when: message.Instant(binary.LittleEndian.Uint64(payload[10:])), Purge: Purge{Mode: Mode(payload[1])}}
-	for b := payload[payloadMin:]; len(b) > 0; {
+	for b := payload[payloadMin-1 : last]; len(b) > 0; {
 		s, rest, ok := cutSelector(b)
 		if !ok {
 			return false
@@ -300,6 +304,7 @@ func appendRecord(dst []byte, kind byte, r *record) []byte {
 			dst = append(dst, part...)
 		}
 	}
+	dst = append(dst, endMark)
 	b := dst[at:]
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-frameSize))
 	binary.LittleEndian.PutUint32(b[4:], recordSum(b[:4], b[frameSize:]))
@@ -324,12 +329,12 @@ func readJournal(fs filesystem, path string) (*contents, error) {
 
 // writeJournal writes a whole journal in the place of the one at path, and
 // returns it open for appending. What was at path stays until the new one is on
-// stable storage.
-func writeJournal(fs filesystem, path string, data []byte) (journalFile, error) {
+// stable storage; replaced says, with an error too, whether it is gone.
+func writeJournal(fs filesystem, path string, data []byte) (f journalFile, replaced bool, err error) {
 	temporary := path + ".new"
-	f, err := fs.Create(temporary)
+	f, err = fs.Create(temporary)
 	if err != nil {
-		return nil, fmt.Errorf("purge: writing a journal: %w", err)
+		return nil, false, fmt.Errorf("purge: writing a journal: %w", err)
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -339,12 +344,13 @@ func writeJournal(fs filesystem, path string, data []byte) (journalFile, error) 
 		err = fs.Rename(temporary, path)
 	}
 	if err == nil {
+		replaced = true
 		err = fs.SyncDir(path)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+		return nil, replaced, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
 	}
-	return f, nil
+	return f, true, nil
 }
 
 // journalFile is an open journal.

@@ -1,0 +1,371 @@
+package purge
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"edge/cache/storage"
+)
+
+// written returns a journal of some purges, and where each record ends.
+func written() (data []byte, ends []int) {
+	data = appendHeader(nil, epoch{1, 2, 3}, 7)
+	data = appendStart(data, runSpan, 5)
+	ends = []int{headerSize, len(data)}
+	for i, s := range []Selector{must(ByURL("https://a/b")), mustPrefix("https://a/b/"), must(ByTag("t")), must(ByGroup("http://a", "G")), must(ByHost("h")), All()} {
+		data = appendPurge(data, &record{seq: runSpan + 1 + uint64(i), when: 6, Purge: Purge{Selectors: []Selector{s}, Mode: Hard}})
+		ends = append(ends, len(data))
+	}
+	return data, ends
+}
+
+func parse(t testing.TB, data []byte) *contents {
+	t.Helper()
+	c, err := parseJournal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestJournalRoundTrip: what is written is read.
+func TestJournalRoundTrip(t *testing.T) {
+	data, ends := written()
+	c := parse(t, data)
+	if c.damage != nil || c.good != int64(len(data)) || c.epoch != (epoch{1, 2, 3}) || c.floor != 7 || len(c.records) != len(ends)-2 || c.last != runSpan+6 {
+		t.Fatalf("%+v", c)
+	}
+	again := appendStart(appendHeader(nil, c.epoch, c.floor), runSpan, 5)
+	for i := range c.records {
+		again = appendPurge(again, &c.records[i])
+	}
+	if !bytes.Equal(again, data) {
+		t.Error("written again, it is another")
+	}
+}
+
+// TestJournalTornAnywhere: cut at any byte, or with its end replaced by zeros,
+// what was whole is read and the rest is a torn tail.
+func TestJournalTornAnywhere(t *testing.T) {
+	data, ends := written()
+	for n := headerSize; n < len(data); n++ {
+		zeros := append(bytes.Clone(data[:n]), make([]byte, len(data)-n)...)
+		for _, torn := range [][]byte{data[:n], zeros} {
+			c, whole := parse(t, torn), 0
+			for whole < len(ends)-1 && bytes.HasPrefix(torn, data[:ends[whole+1]]) {
+				whole++
+			}
+			if c.damage != nil || c.good != int64(ends[whole]) || len(c.records) != max(whole-1, 0) {
+				t.Fatalf("torn at %d: damage %v, good %d, %d records; want %d whole", n, c.damage, c.good, len(c.records), whole)
+			}
+		}
+	}
+}
+
+// TestJournalFlippedAnywhere: a bit that flips anywhere is noticed, and costs at
+// most the record it is in.
+func TestJournalFlippedAnywhere(t *testing.T) {
+	data, ends := written()
+	for i := range data {
+		for bit := range 8 {
+			flipped := bytes.Clone(data)
+			flipped[i] ^= 1 << bit
+			c, err := parseJournal(flipped)
+			switch {
+			case i < 8:
+				if !errors.Is(err, errForeign) {
+					t.Fatalf("byte %d: %v; want it left alone", i, err)
+				}
+			case err != nil || c.damage == nil:
+				t.Fatalf("byte %d, bit %d: %v, no damage seen", i, bit, err)
+			case i >= headerSize && len(c.records) < len(ends)-3:
+				t.Fatalf("byte %d, bit %d: only %d records left", i, bit, len(c.records))
+			}
+		}
+	}
+}
+
+func TestForeignFiles(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"text":    []byte("#!/bin/sh\necho this is a long enough file to be one of its own\n"),
+		"version": func() []byte { d, _ := written(); d[8] = 2; return fixHeader(d) }(),
+	} {
+		path := filepath.Join(t.TempDir(), "journal")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Path: path, Clock: clock}); !errors.Is(err, errForeign) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
+			t.Errorf("%s: the file was changed: %v", name, err)
+		}
+	}
+}
+
+// fixHeader makes a header's checksum right.
+func fixHeader(d []byte) []byte {
+	h := appendHeader(nil, epoch(d[16:32]), 0)
+	copy(h[8:], d[8:40])
+	return append(append(h[:40:40], sum(h[:40])...), d[headerSize:]...)
+}
+
+// TestJournalSurvivesTheProcess, on the real file system.
+func TestJournalSurvivesTheProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	x := thing{scheme: "https", authority: "a", target: "/", tags: []string{"t"}}
+	l := open(t, Options{Path: path})
+	stored := l.Sequence()
+	r := mustPurge(t, l, Hard, must(ByTag("t")))
+	if _, err := Open(Options{Path: path, Clock: clock}); err == nil {
+		t.Fatal("two ledgers write one journal")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Purge(context.Background(), &Purge{Selectors: []Selector{All()}, Mode: Hard}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	l = open(t, Options{Path: path})
+	if l.Judge(x.entry(), stored) != storage.Removed {
+		t.Error("the purge is forgotten")
+	}
+	if l.Judge(x.entry(), r.Sequence) != storage.Live {
+		t.Error("what was stored after the purge is purged")
+	}
+	if l.Sequence() <= r.Sequence+1 {
+		t.Errorf("the sequence goes on at %d after %d: a number may be given twice", l.Sequence(), r.Sequence)
+	}
+}
+
+// TestDamagedJournalIsKeptAside: and what could be read of it counts, under
+// another epoch.
+func TestDamagedJournalIsKeptAside(t *testing.T) {
+	f := newForgetful()
+	l := open(t, Options{Path: "j", files: f})
+	for i := range 5 {
+		mustPurge(t, l, Hard, must(ByTag(fmt.Sprint(i))))
+	}
+	before := l.epoch
+	_ = l.Close()
+	data := f.names["j"].data
+	data[len(data)/2] ^= 1
+	l = open(t, Options{Path: "j", files: f})
+	if l.epoch == before || f.names["j.damaged"] == nil || !bytes.Equal(f.names["j.damaged"].data, data) {
+		t.Error("damage goes unnoticed, or the damaged file is not kept")
+	}
+	if len(l.records) != 4 {
+		t.Errorf("%d of 5 purges left", len(l.records))
+	}
+}
+
+// TestCrashAnywhere: the file system fails operation i, for i = 1, 2, 3 ..., once
+// or for a while; then the power goes. What was acknowledged is in force after
+// the restart, whatever part of what was not has arrived.
+func TestCrashAnywhere(t *testing.T) {
+	for _, failFor := range []int{1, 4} {
+		for failAt := 1; ; failAt++ {
+			f := newForgetful()
+			f.failAt, f.failFor = failAt, failFor
+			acknowledged := purgeSome(t, f)
+			for _, after := range []*forgetful{f.crash(0), f.crash(1), f.crash(9), f.crash(60), f.crash(1 << 20), f.kill()} {
+				wantInForce(t, fmt.Sprintf("operation %d fails", failAt), after, acknowledged)
+			}
+			if f.ops < failAt {
+				break // it ran through without a fault
+			}
+		}
+	}
+}
+
+// purgeSome purges ten tags, waiting for some retries, and returns those that
+// were acknowledged.
+func purgeSome(t *testing.T, f *forgetful) (acknowledged []string) {
+	t.Helper()
+	l, err := Open(Options{Path: "j", files: f, Clock: clock})
+	if err != nil {
+		if !errors.Is(err, errInjected) {
+			t.Fatal(err)
+		}
+		return nil
+	}
+	for i := range 10 {
+		tag := fmt.Sprint(i)
+		if i%3 == 2 {
+			if err := l.Invalidate(must(ByTag("unsynced"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 5 {
+			l.journal.compact.Store(true)
+		}
+		_, err := l.Purge(context.Background(), &Purge{Selectors: []Selector{must(ByTag(tag))}, Mode: Hard})
+		switch {
+		case err == nil:
+			acknowledged = append(acknowledged, tag)
+		case !errors.Is(err, ErrNotDurable) || !errors.Is(err, errInjected):
+			t.Fatal(err)
+		}
+		if l.Judge(thing{tags: []string{tag}}.entry(), 0) != storage.Removed {
+			t.Fatal("a purge is not in force when it is answered")
+		}
+	}
+	// The process ends without Close, or with: both must do.
+	close(l.journal.stop)
+	<-l.journal.done
+	return acknowledged
+}
+
+func wantInForce(t *testing.T, when string, f *forgetful, tags []string) {
+	t.Helper()
+	l, err := Open(Options{Path: "j", files: f, Clock: clock})
+	if err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	defer l.Close()
+	if len(tags) > 0 && f.names["j.damaged"] != nil {
+		t.Errorf("%s: what a crash leaves is taken for damage", when)
+	}
+	for _, tag := range tags {
+		if l.Judge(thing{tags: []string{tag}}.entry(), 0) != storage.Removed {
+			t.Errorf("%s: the acknowledged purge %s is lost", when, tag)
+		}
+	}
+}
+
+// TestNotDurable: without a journal that can be written a purge is in force all
+// the same and says what it is; and when it can be written again, everything is.
+func TestNotDurable(t *testing.T) {
+	f := newForgetful()
+	var told []bool
+	l := open(t, Options{Path: "j", files: f, OnJournal: func(err error) { told = append(told, err == nil) }})
+	f.mu.Lock()
+	f.failAt, f.failFor = f.ops+1, 3
+	f.mu.Unlock()
+	for range 3 {
+		r, err := l.Purge(context.Background(), &Purge{Selectors: []Selector{must(ByTag("lost"))}, Mode: Hard})
+		if !errors.Is(err, ErrNotDurable) || r == nil {
+			t.Fatalf("%v", err)
+		}
+	}
+	mustPurge(t, l, Hard, must(ByTag("kept")))
+	wantInForce(t, "journal healed", f.crash(0), []string{"lost", "kept"})
+	_ = l.Close()
+	if !slices.Equal(told, []bool{false, true}) {
+		t.Errorf("told %v", told)
+	}
+}
+
+// TestGroupCommit: purges that come together share a sync.
+func TestGroupCommit(t *testing.T) {
+	f := newForgetful()
+	l := open(t, Options{Path: "j", files: f})
+	gate := make(chan struct{})
+	f.onSync = func() { <-gate }
+	const n = 50
+	results := make(chan error, n)
+	for i := range n {
+		go func() {
+			_, err := l.Purge(context.Background(), &Purge{Selectors: []Selector{must(ByTag(fmt.Sprint(i)))}, Mode: Hard})
+			results <- err
+		}()
+	}
+	for l.Sequence() < l.began+n {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-results:
+		t.Error("answered before the sync")
+	default:
+	}
+	before := l.journal.syncs.Load()
+	close(gate)
+	for range n {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if syncs := l.journal.syncs.Load() - before; syncs > 3 {
+		t.Errorf("%d syncs for %d purges at once", syncs, n)
+	}
+	wantInForce(t, "power lost", f.crash(0), []string{"0", "49"})
+}
+
+// TestInvalidateDoesNotWait: a client's doing costs no sync of its own.
+func TestInvalidateDoesNotWait(t *testing.T) {
+	f := newForgetful()
+	l := open(t, Options{Path: "j", files: f})
+	before := l.journal.syncs.Load()
+	for range 20 {
+		if err := l.InvalidateURL("https", "a", "/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.Judge(thing{scheme: "https", authority: "a", target: "/"}.entry(), 0) != storage.Invalid {
+		t.Error("not in force")
+	}
+	if n := l.journal.syncs.Load() - before; n != 0 {
+		t.Errorf("%d syncs", n)
+	}
+	for deadline := time.Now().Add(10 * time.Second); l.journal.syncs.Load() == before; {
+		if time.Now().After(deadline) {
+			t.Fatal("never synced")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := l.journal.syncs.Load() - before; n != 1 {
+		t.Errorf("%d syncs in the background", n)
+	}
+}
+
+// TestWaitEndsWithItsContext, however long the disk takes.
+func TestWaitEndsWithItsContext(t *testing.T) {
+	f := newForgetful()
+	l := open(t, Options{Path: "j", files: f})
+	gate := make(chan struct{})
+	f.onSync = func() { <-gate }
+	defer close(gate)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := l.Purge(ctx, &Purge{Selectors: []Selector{All()}, Mode: Soft}); !errors.Is(err, ErrNotDurable) {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzJournal: whatever the file holds, reading it ends, and what was read can
+// be written and read again.
+func FuzzJournal(f *testing.F) {
+	data, ends := written()
+	f.Add(data)
+	f.Add(data[:ends[3]+5])
+	f.Add(append(bytes.Clone(data[:ends[2]]), data[ends[3]:]...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseJournal(data)
+		if err != nil {
+			return
+		}
+		again := appendHeader(nil, c.epoch, c.floor)
+		x := newIndex()
+		for i := range c.records {
+			again = appendPurge(again, &c.records[i])
+			x.insert(c.records[i].seq, &c.records[i].Purge, false)
+		}
+		if d, err := parseJournal(again); err != nil || d.damage != nil || len(d.records) != len(c.records) {
+			t.Fatalf("written again, it does not read: %v %v", err, d.damage)
+		}
+	})
+}
+
+// sum is a checksum as the journal has it.
+func sum(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(b, castagnoli))
+}
