@@ -49,6 +49,7 @@ type lawMachine struct {
 	purges []lawPurge
 	things []*lawThing
 	fills  []lawFill
+	asked  []lawAsked
 	// disk is what another tier has kept across crashes: names and sequences.
 	disk []lawDisk
 	// dropped: purges were dropped, so more than must may count as purged.
@@ -68,6 +69,12 @@ type lawThing struct {
 
 type lawFill struct {
 	w   storage.Writer
+	x   *lawThing
+	seq uint64
+}
+
+type lawAsked struct {
+	e   storage.Entry
 	x   *lawThing
 	seq uint64
 }
@@ -104,8 +111,8 @@ func TestTheLaw(t *testing.T) {
 		m.start(rt)
 		defer m.stop()
 		rt.Repeat(map[string]func(*rapid.T){
-			"begin": m.begin, "commit": m.commit, "refresh": m.refresh, "purge": m.purge, "invalidate": m.invalidate,
-			"sweep": m.sweep, "compact": m.compact, "crash": m.crash, "keep": m.keep, "": m.check,
+			"begin": m.begin, "commit": m.commit, "ask": m.ask, "freshen": m.freshen, "purge": m.purge, "invalidate": m.invalidate,
+			"sweep": m.sweep, "compact": m.compact, "crash": m.crash, "keep": m.keep, "look": m.look, "check": m.check,
 		})
 	})
 }
@@ -124,7 +131,10 @@ func (m *lawMachine) stop() {
 	for _, f := range m.fills {
 		f.w.Abort(errors.New("end"))
 	}
-	m.fills = nil
+	for _, a := range m.asked {
+		a.e.Release()
+	}
+	m.fills, m.asked = nil, nil
 	_ = m.st.Close()
 	_ = m.l.Close()
 }
@@ -166,22 +176,29 @@ func (m *lawMachine) commit(rt *rapid.T) {
 	}
 }
 
-// refresh freshens what is found, as if it was asked for at some time before.
-func (m *lawMachine) refresh(rt *rapid.T) {
+// ask begins a refresh of what is found.
+func (m *lawMachine) ask(rt *rapid.T) {
 	x := m.thing(rt)
 	list := m.st.Lookup(nil, x.proposal(0).Key)
 	if len(list) == 0 {
 		rt.Skip("not found")
 	}
-	defer list[0].Release()
-	seq := m.l.Sequence()
-	if len(m.purges) > 0 && rapid.Bool().Draw(rt, "begun before") {
-		seq = max(x.seq, rapid.SampledFrom(m.purges).Draw(rt, "before").seq-1)
+	m.asked = append(m.asked, lawAsked{list[0], x, m.l.Sequence()})
+}
+
+// freshen ends a refresh.
+func (m *lawMachine) freshen(rt *rapid.T) {
+	if len(m.asked) == 0 {
+		rt.Skip("no refresh")
 	}
-	head := *list[0].Stored()
+	i := rapid.IntRange(0, len(m.asked)-1).Draw(rt, "refresh")
+	e, x, seq := m.asked[i].e, m.asked[i].x, m.asked[i].seq
+	m.asked = slices.Delete(m.asked, i, i+1)
+	defer e.Release()
+	head := *e.Stored()
 	head.Terms.Flags &^= message.TermInvalidated | message.TermSoftPurged
 	head.Terms.FreshnessLifetime = 3600 * message.Second
-	switch err := m.st.Freshen(list[0], &head, seq); {
+	switch err := m.st.Freshen(e, &head, seq); {
 	case err == nil:
 		x.seq = seq
 	case !errors.Is(err, storage.ErrGone):
@@ -250,8 +267,8 @@ func (m *lawMachine) crash(rt *rapid.T) {
 	files := m.files.kill()
 	if rapid.Bool().Draw(rt, "power") {
 		files = m.files.crash(rapid.IntRange(0, 100).Draw(rt, "torn"))
-		m.purges = slices.DeleteFunc(m.purges, func(p lawPurge) bool { return p.Mode == Invalid })
 	}
+	m.purges = slices.DeleteFunc(m.purges, func(p lawPurge) bool { return p.Mode == Invalid })
 	last := m.l.Sequence()
 	m.stop()
 	m.files = files
@@ -264,27 +281,32 @@ func (m *lawMachine) crash(rt *rapid.T) {
 	}
 }
 
+// look looks one thing up: most are not looked at for a while, as in life.
+func (m *lawMachine) look(rt *rapid.T) { m.lookAt(rt, m.thing(rt)) }
+
+func (m *lawMachine) lookAt(rt *rapid.T, x *lawThing) {
+	got := find(m.st, x.thing)
+	if !x.stored {
+		if got != "none" {
+			rt.Fatalf("%s is found %s, and was not stored", x.target, got)
+		}
+		return
+	}
+	want := m.verdict(x.thing, x.seq)
+	switch {
+	case got == "fresh" && want != storage.Live, got == "stale" && want == storage.Removed, got == "invalid" && want == storage.Removed,
+		got == "stale" && want == storage.Invalid:
+		rt.Fatalf("%v, stored at %d, is found %s; want %v of %v", x.thing, x.seq, got, want, m.purges)
+	case got == "none" && want != storage.Removed && !m.dropped:
+		rt.Fatalf("%v is gone; want %v", x.thing, want)
+	}
+	x.stored = got != "none"
+}
+
 // check looks everything up.
 func (m *lawMachine) check(rt *rapid.T) {
 	for _, x := range m.things {
-		got := find(m.st, x.thing)
-		if !x.stored {
-			if got != "none" {
-				rt.Fatalf("%s is found %s, and was not stored", x.target, got)
-			}
-			continue
-		}
-		want := m.verdict(x.thing, x.seq)
-		switch {
-		case got == "fresh" && want != storage.Live, got == "stale" && want == storage.Removed, got == "invalid" && want == storage.Removed,
-			got == "stale" && want == storage.Invalid:
-			rt.Fatalf("%v, stored at %d, is found %s; want %v of %v", x.thing, x.seq, got, want, m.purges)
-		case got == "none" && want != storage.Removed && !m.dropped:
-			rt.Fatalf("%v is gone; want %v", x.thing, want)
-		}
-		if got == "none" {
-			x.stored = false
-		}
+		m.lookAt(rt, x)
 	}
 	for _, d := range m.disk {
 		want := m.verdict(d.x.thing, d.seq)
