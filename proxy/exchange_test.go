@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -128,5 +130,47 @@ func TestUnsafeMethodInvalidates(t *testing.T) {
 		c.read("POST").expect(t, 200, "fwd=method", "b")
 		c.nc.Close()
 		r.get("/x").expect(t, 200, "fwd=stale", "c")
+	})
+}
+
+// A follower's first byte comes when the leader's does: not with the next
+// piece, nor at the end.
+func TestFollowersStreamWithTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool {
+			time.Sleep(100 * time.Millisecond)
+			if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 8\r\n\r\nhead")); err != nil {
+				return false
+			}
+			time.Sleep(time.Second)
+			_, err := c.Write([]byte("tail"))
+			return err == nil
+		})
+		defer r.close()
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 300 {
+			wg.Go(func() {
+				c := r.dial()
+				defer c.nc.Close()
+				c.send("GET /stream HTTP/1.1", "")
+				resp, err := http.ReadResponse(c.br, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				four := make([]byte, 4)
+				if _, err := io.ReadFull(resp.Body, four); err != nil || string(four) != "head" {
+					t.Errorf("%q, %v", four, err)
+				}
+				if lag := time.Since(began); lag > 110*time.Millisecond {
+					t.Errorf("the first bytes came after %v, want 100ms", lag)
+				}
+				if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "tail" {
+					t.Errorf("%q, %v", rest, err)
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
