@@ -120,16 +120,19 @@ func (x *exchange) query() error {
 		}
 	}
 	x.keyBuf = appendURI(x.keyBuf[:0], x.req.Scheme, x.req.Authority, x.req.Target)
-	e, ok := x.p.queried.get(x.keyBuf)
-	if !ok {
-		e, ok = x.p.queried.update(x.keyBuf, func(_ struct{}, ok bool) (struct{}, bool) { return struct{}{}, !ok })
+	e := x.p.queried.get(x.keyBuf)
+	if e == nil {
+		e = x.p.queried.put(x.keyBuf, struct{}{}, func(struct{}) bool { return true })
 	}
-	if !ok {
-		// A URI too long to be remembered: a number of its own, so that nothing
-		// stored under it is found again.
-		e.number = x.p.queried.number.Add(1)
+	var space uint64
+	if e != nil {
+		space = e.number
+	} else {
+		// Not to be remembered: a number of its own, so that nothing stored
+		// under it is ever found.
+		space = x.p.queried.number.Add(1)
 	}
-	x.key, x.keyBuf = queryKey(x.route, &x.req, e.number, x.keyBuf)
+	x.key, x.keyBuf = queryKey(x.route, &x.req, space, x.keyBuf)
 	return nil
 }
 

@@ -345,24 +345,31 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 
 // invalidate marks what an unsafe request made stale, RFC 9111 section 4.4.
 func (x *exchange) invalidate() statemachine.Event {
-	statemachine.InvalidationTargets(&x.req, &x.resp, func(scheme string, authority, target []byte) {
-		r := message.Request{Method: message.MethodGet, Scheme: scheme, Authority: authority, Target: target, PathLen: pathLen(target)}
-		// The route of the URI itself makes its key; rules that add request
-		// fields to the key leave those variants to their own lifetimes.
-		route := x.table.route(&r)
-		if route == nil {
-			return
-		}
-		var buf []byte
-		buf = route.Key.normalise(&r, buf)
-		key, _ := primaryKey(route, &r, nil)
-		x.p.invalidate(key)
-		x.p.invalidateSearched(route, &r)
-		x.p.queried.forget(appendURI(nil, r.Scheme, r.Authority, r.Target))
-	})
+	statemachine.InvalidationTargets(&x.req, &x.resp, x.p.InvalidateURI)
 	// What this very response brings is newer than what it made stale.
 	x.generation = x.p.generation(x.key).Load()
 	return statemachine.Event{Kind: statemachine.EventInvalidated, Response: &x.resp}
+}
+
+// InvalidateURI marks everything invalid that a request for a URI could be
+// answered with, as RFC 9111 section 4.4 has it: responses to GET under its key
+// and, where No-Vary-Search makes it equal to others, under theirs, and responses
+// to QUERY. Scheme, authority and target are in the form of message.Request's. A
+// purge by URL finds what was stored for that very URL by itself; what another
+// URL brought, only this does.
+func (p *Proxy) InvalidateURI(scheme string, authority, target []byte) {
+	r := message.Request{Method: message.MethodGet, Scheme: scheme, Authority: authority, Target: target, PathLen: pathLen(target)}
+	// The route of the URI itself makes its key; rules that add request fields
+	// to the key leave those variants to their own lifetimes.
+	route := p.table.Load().route(&r)
+	if route == nil {
+		return
+	}
+	route.Key.normalise(&r, nil)
+	key, _ := primaryKey(route, &r, nil)
+	p.invalidate(key)
+	p.invalidateSearched(route, &r)
+	p.queried.forget(appendURI(nil, r.Scheme, r.Authority, r.Target))
 }
 
 func pathLen(target []byte) int {

@@ -68,7 +68,8 @@ type Proxy struct {
 	// queried remembers the URIs that QUERY was used on, for its keys.
 	queried *uriTable[struct{}]
 	// rules remembers what No-Vary-Search said of each path.
-	rules *uriTable[*searchRule]
+	rules    *uriTable[*searchRule]
+	lastRule atomic.Pointer[searchRule] // the one remembered last
 	// uses counts requests for keys under which nothing is stored.
 	uses uses
 

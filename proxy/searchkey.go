@@ -16,7 +16,9 @@ import (
 // path and what of the query makes a difference. It looks under both, and
 // queues under the rule's. A response is stored under the rule's key if it
 // carries that rule itself, and under the raw key if it carries none; a rule
-// not seen before is remembered with the first response stored under it.
+// not seen before is remembered with the first response stored under it. Where
+// it cannot be remembered, the table being full of paths in use, the response is
+// stored under the raw key, as if the field were absent.
 //
 // Only a response that is stored teaches a rule, and only to its own origin and
 // path; no field of a request does. What could be poisoned this way is what the
@@ -37,9 +39,9 @@ func (x *exchange) findRule() {
 	if x.p.rules.len() == 0 || !x.obeysSearch() {
 		return
 	}
-	e, ok := x.p.rules.get(x.searchURI())
+	e := x.p.rules.get(x.searchURI())
 	switch {
-	case !ok:
+	case e == nil:
 		x.ruleNumber, x.rule, x.key = 0, nil, x.rawKey
 	case e.number != x.ruleNumber:
 		x.ruleNumber, x.rule = e.number, e.value
@@ -54,13 +56,13 @@ func (x *exchange) searchURI() []byte {
 }
 
 // searchKey is the request's key under a rule.
-func (x *exchange) searchKey(e uriEntry[*searchRule]) storage.Key {
+func (x *exchange) searchKey(e *uriEntry[*searchRule]) storage.Key {
 	var key storage.Key
 	key, x.keyBuf = searchKey(x.route, &x.req, e, &x.search, x.keyBuf)
 	return key
 }
 
-func searchKey(r *Route, req *message.Request, e uriEntry[*searchRule], q *searchQuery, buf []byte) (storage.Key, []byte) {
+func searchKey(r *Route, req *message.Request, e *uriEntry[*searchRule], q *searchQuery, buf []byte) (storage.Key, []byte) {
 	buf = appendPart(buf[:0], "\x00search") // no scheme: no raw key is like it
 	buf = appendNumber(buf, e.number)
 	buf = appendURI(buf, req.Scheme, req.Authority, req.Path())
@@ -123,11 +125,17 @@ func (x *exchange) learnRule() {
 	if !x.obeysSearch() || !x.resp.Fields.Has(message.FieldNoVarySearch) {
 		return
 	}
-	if rule := ruleOf(&x.resp.Fields); rule != nil {
-		x.p.rules.update(x.searchURI(), func(old *searchRule, ok bool) (*searchRule, bool) {
-			return rule, !ok || !old.equal(rule)
-		})
+	rule := ruleOf(&x.resp.Fields)
+	if rule == nil {
+		return
 	}
+	// Sites say the same of many paths: one copy will do.
+	if last := x.p.lastRule.Load(); last != nil && last.text == rule.text {
+		rule = last
+	} else {
+		x.p.lastRule.Store(rule)
+	}
+	x.p.rules.put(x.searchURI(), rule, rule.equal)
 }
 
 // storeKey is the key that the response at hand is stored under.
@@ -137,8 +145,7 @@ func (x *exchange) storeKey() storage.Key {
 	}
 	if x.resp.Fields.Has(message.FieldNoVarySearch) {
 		rule := ruleOf(&x.resp.Fields)
-		e, ok := x.p.rules.get(x.searchURI())
-		if ok && rule != nil && rule.equal(e.value) {
+		if e := x.p.rules.get(x.searchURI()); e != nil && rule != nil && rule.equal(e.value) {
 			return x.searchKey(e)
 		}
 	}
@@ -150,7 +157,7 @@ func (x *exchange) storeKey() storage.Key {
 func (p *Proxy) invalidateSearched(route *Route, r *message.Request) {
 	uri := appendURI(nil, r.Scheme, r.Authority, r.Path())
 	p.pathGeneration(uri).Add(1)
-	if e, ok := p.rules.get(uri); ok {
+	if e := p.rules.get(uri); e != nil {
 		key, _ := searchKey(route, r, e, &searchQuery{}, nil)
 		p.invalidate(key)
 	}

@@ -228,33 +228,62 @@ func TestNoVarySearchAfterTheRoutesRules(t *testing.T) {
 	})
 }
 
-// A full table forgets, and forgetting costs hits only.
+// A full table keeps what is in use, and forgetting costs hits only.
 func TestURITableIsBounded(t *testing.T) {
+	const room = uriShards * maxURIShard
 	table := newURITable[int]()
-	keep := func(v int) func(int, bool) (int, bool) { return func(int, bool) (int, bool) { return v, true } }
+	willDo := func(int) bool { return true }
 	seen := make(map[uint64]bool)
-	for i := range 2 * uriShards * maxURIShard {
-		e, ok := table.update(fmt.Append(nil, i), keep(i))
-		if !ok || seen[e.number] {
-			t.Fatalf("entry %d: %v, number seen before %v", i, ok, seen[e.number])
+	for i := range 2 * room {
+		e := table.put(fmt.Append(nil, i), i, willDo)
+		if e == nil || seen[e.number] {
+			t.Fatalf("entry %d: %v", i, e)
 		}
 		seen[e.number] = true
 	}
-	if n := table.len(); n > uriShards*maxURIShard || n < uriShards*maxURIShard*9/10 {
+	if n := table.len(); n > room || n < room*9/10 {
 		t.Errorf("%d entries", n)
 	}
-	if e, ok := table.get([]byte("never")); ok {
+	kept := 0
+	for i := range 2 * room {
+		if e := table.get(fmt.Append(nil, i)); e != nil && e.value == i {
+			kept++
+		}
+	}
+	if int64(kept) != table.len() {
+		t.Errorf("%d entries were found of %d", kept, table.len())
+	}
+	// Now all are in use: most of what is new is not remembered, at first.
+	refused := 0
+	for i := range 1000 {
+		if table.put(fmt.Append(nil, "new", i), i, willDo) == nil {
+			refused++
+		}
+	}
+	if refused < 500 {
+		t.Errorf("%d of 1000 were refused", refused)
+	}
+	if e := table.get([]byte("never")); e != nil {
 		t.Errorf("an entry nobody made: %v", e)
 	}
-	if _, ok := table.update(make([]byte, maxURI+1), keep(1)); ok {
+	if table.put(make([]byte, maxURI+1), 1, willDo) != nil {
 		t.Error("a URI too long was remembered")
 	}
-	before, _ := table.update([]byte("x"), keep(1))
-	table.forget([]byte("x"))
-	table.forget([]byte("x"))
-	after, _ := table.update([]byte("x"), keep(1))
-	if before.number == after.number {
-		t.Error("a number was used twice")
+}
+
+func TestURITableNumbers(t *testing.T) {
+	table := newURITable[int]()
+	x, less := []byte("x"), func(v int) func(int) bool { return func(old int) bool { return old >= v } }
+	first := table.put(x, 1, less(1))
+	if again := table.put(x, 0, less(0)); again != first {
+		t.Errorf("%v was replaced by %v", first, again)
+	}
+	second := table.put(x, 2, less(2))
+	table.forget(x)
+	table.forget(x)
+	third := table.put(x, 2, less(2))
+	if first.number == second.number || second.number == third.number || table.get(x) != third || table.len() != 1 {
+		t.Errorf("%v, %v, %v", first, second, third)
 	}
 }
 

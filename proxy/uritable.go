@@ -8,8 +8,9 @@ import (
 )
 
 // uriTable remembers something about URIs that keys are derived from. Safe for
-// concurrent use, and bounded: where it is full, any entry makes way for a new
-// one, and a URI that is too long is not remembered.
+// concurrent use, and bounded: where it is full, an entry that was not asked for
+// lately makes way for a new one, and where none such is met with, or the URI is
+// too long, the new one is not remembered.
 //
 // Every entry has a number that no entry had before, in this process and in all
 // likelihood in those before it. A key with that number in it is out of reach
@@ -25,19 +26,21 @@ type uriTable[T any] struct {
 
 type uriShard[T any] struct {
 	mu sync.RWMutex
-	m  map[string]uriEntry[T]
+	m  map[string]*uriEntry[T]
 }
 
-// uriEntry is what is remembered of one URI.
+// uriEntry is what is remembered of one URI. Immutable but for used.
 type uriEntry[T any] struct {
 	number uint64
 	value  T
+	used   atomic.Bool // since it was last looked at for making way
 }
 
 const (
 	uriShards   = 64
-	maxURIShard = 512  // entries of a shard: 32768 in all
-	maxURI      = 1024 // bytes of a URI that is remembered
+	maxURIShard = 1024 // entries of a shard: 65536 in all
+	maxURI      = 512  // bytes of a URI that is remembered, at most 32 MiB of them
+	maxURITries = 8    // entries looked at for making way
 )
 
 func newURITable[T any]() *uriTable[T] {
@@ -53,46 +56,59 @@ func (t *uriTable[T]) shard(uri []byte) *uriShard[T] {
 	return &t.shards[maphash.Bytes(t.seed, uri)%uriShards]
 }
 
-// get does not allocate.
-func (t *uriTable[T]) get(uri []byte) (uriEntry[T], bool) {
+// get returns nil for what is not remembered. It does not allocate.
+func (t *uriTable[T]) get(uri []byte) *uriEntry[T] {
 	s := t.shard(uri)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e, ok := s.m[string(uri)]
-	return e, ok
+	e := s.m[string(uri)]
+	if e != nil && !e.used.Load() {
+		e.used.Store(true)
+	}
+	return e
 }
 
-// update lets f see what is remembered of uri and say what is to be, and
-// whether that replaces it. It returns what is remembered then; false where
-// that is nothing.
-func (t *uriTable[T]) update(uri []byte, f func(old T, ok bool) (T, bool)) (uriEntry[T], bool) {
+// put remembers value, unless what is remembered already will do. It returns
+// what is remembered then, nil for nothing.
+func (t *uriTable[T]) put(uri []byte, value T, willDo func(old T) bool) *uriEntry[T] {
 	if len(uri) > maxURI {
-		return uriEntry[T]{}, false
+		return nil
 	}
 	s := t.shard(uri)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok := s.m[string(uri)]
-	value, replace := f(old.value, ok)
-	if !replace {
-		return old, ok
+	old := s.m[string(uri)]
+	switch {
+	case old != nil && willDo(old.value):
+		return old
+	case old == nil && len(s.m) >= maxURIShard && !t.makeRoom(s):
+		return nil
+	case s.m == nil:
+		s.m = make(map[string]*uriEntry[T])
 	}
-	if s.m == nil {
-		s.m = make(map[string]uriEntry[T])
+	if old == nil {
+		t.n.Add(1)
 	}
-	if !ok && len(s.m) >= maxURIShard {
-		for other := range s.m { // any one
-			delete(s.m, other)
+	e := &uriEntry[T]{number: t.number.Add(1), value: value}
+	s.m[string(uri)] = e
+	return e
+}
+
+// makeRoom takes an entry out that was not used since makeRoom last met with it.
+// A map's order is any.
+func (t *uriTable[T]) makeRoom(s *uriShard[T]) bool {
+	tries := 0
+	for uri, e := range s.m {
+		if !e.used.Swap(false) {
+			delete(s.m, uri)
 			t.n.Add(-1)
+			return true
+		}
+		if tries++; tries == maxURITries {
 			break
 		}
 	}
-	if !ok {
-		t.n.Add(1)
-	}
-	e := uriEntry[T]{t.number.Add(1), value}
-	s.m[string(uri)] = e
-	return e, true
+	return false
 }
 
 // forget puts every key with uri's number out of reach.
@@ -103,7 +119,7 @@ func (t *uriTable[T]) forget(uri []byte) {
 	s := t.shard(uri)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.m[string(uri)]; ok {
+	if s.m[string(uri)] != nil {
 		delete(s.m, string(uri))
 		t.n.Add(-1)
 	}
