@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"edge/message"
 	"edge/pool"
@@ -48,7 +49,9 @@ func (p *Proxy) connect(o *Origin, endpoint int, fresh bool) (*upstream, error) 
 // nothing is left over, else it is closed.
 func (u *upstream) end() {
 	interrupted := !u.stop()
-	if u.pump != nil && !u.pump.finished() {
+	// An origin may have answered before the pump has noticed that it is done,
+	// which is no reason to give up either connection.
+	if u.pump != nil && !(u.h.Answered() && u.pump.finishes()) && !u.pump.finished() {
 		u.pump.abandon(u.h)
 	}
 	if !interrupted && u.h.Reusable() {
@@ -112,6 +115,24 @@ func (b *pump) finished() bool {
 	case <-b.done:
 		return true
 	default:
+		return false
+	}
+}
+
+// pumpGrace is how long a pump may take to end once the answer is over.
+const pumpGrace = 10 * time.Millisecond
+
+// finishes waits pumpGrace at most for the pump to end.
+func (b *pump) finishes() bool {
+	if b.finished() {
+		return true
+	}
+	grace := time.NewTimer(pumpGrace)
+	defer grace.Stop()
+	select {
+	case <-b.done:
+		return true
+	case <-grace.C:
 		return false
 	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -416,6 +417,40 @@ func eventually(t *testing.T, what string, is func() bool) {
 	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v in vain: %s", patience, what)
+		}
+	}
+}
+
+// series is how many lines of metrics there are.
+func (e *edge) series() int {
+	e.t.Helper()
+	resp, err := http.Get("http://" + e.admin + "/metrics")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("\n"))
+}
+
+// wantJSONLines wants a file of that many lines, each an object.
+func wantJSONLines(t *testing.T, path string, n int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.Split(bytes.TrimSuffix(b, []byte("\n")), []byte("\n"))
+	if len(lines) != n {
+		t.Errorf("%d lines for %d requests", len(lines), n)
+	}
+	for _, line := range lines {
+		var object map[string]any
+		if err := json.Unmarshal(line, &object); err != nil {
+			t.Errorf("%.200q: %v", line, err)
 		}
 	}
 }

@@ -20,8 +20,8 @@ const (
 
 // body reads one body off a reader.
 //
-// Owner: the goroutine that reads the body. whole and left may be looked at
-// from the goroutine that writes the other direction.
+// Owner: the goroutine that reads the body. whole, broken and left may be looked
+// at from the goroutine that writes the other direction.
 type body struct {
 	rd     *reader
 	limits *Limits
@@ -32,8 +32,9 @@ type body struct {
 	pace     elapsed
 	err      error // sticky; io.EOF after a complete body
 
-	whole atomic.Bool  // read to its end
-	left  atomic.Int64 // of a sized body
+	whole  atomic.Bool  // read to its end
+	broken atomic.Bool  // ended short of it
+	left   atomic.Int64 // of a sized body
 }
 
 // begin makes b ready for the body of the next message.
@@ -45,6 +46,7 @@ func (b *body) begin(kind bodyKind, length int64) {
 	b.chunks, b.pace = chunkDecoder{}, elapsed{}
 	b.left.Store(length)
 	b.whole.Store(kind == bodyNone)
+	b.broken.Store(false)
 	if kind == bodyNone {
 		b.err = io.EOF
 	}
@@ -71,13 +73,19 @@ func (b *body) read(p []byte) (int, error) {
 		n, err = b.readToEnd(p)
 	}
 	if err != nil {
-		b.err = err
-		b.whole.Store(err == io.EOF)
+		b.end(err)
 		if n > 0 { // what was read stands; the error comes with the next call
 			err = nil
 		}
 	}
 	return n, err
+}
+
+// end makes err what read returns from now on.
+func (b *body) end(err error) {
+	b.err = err
+	b.whole.Store(err == io.EOF)
+	b.broken.Store(err != io.EOF)
 }
 
 func (b *body) readSized(p []byte) (int, error) {

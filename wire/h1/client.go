@@ -296,6 +296,9 @@ func (c *ClientConn) ReadBody(p []byte) (int, error) {
 // harmless to pass on; nil if there are none.
 func (c *ClientConn) Trailers() *message.Fields { return c.body.trailers }
 
+// Answered reports whether the final response has been read to its end.
+func (c *ClientConn) Answered() bool { return c.final && c.body.whole.Load() }
+
 // Buffered returns how many bytes behind the head have been read already: a
 // body of no more can be read without waiting.
 func (c *ClientConn) Buffered() int { return c.rd.buffered() }

@@ -44,14 +44,19 @@ func (x *interrupter) readsStopped() bool {
 	return x.done || x.readDone
 }
 
-// resumeReads takes interruptReads back, and reports whether there was one: for
-// the lingering before a close, which reads to throw away.
-func (x *interrupter) resumeReads() bool {
+// resumeReads takes interruptReads back: for the lingering before a close, which
+// reads to throw away, and where there was nothing left to stop.
+func (x *interrupter) resumeReads(nc net.Conn, d *deadline) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	was := x.readDone
+	if !x.readDone {
+		return
+	}
 	x.readDone = false
-	return was
+	d.forget()
+	if !x.done {
+		nc.SetReadDeadline(time.Time{})
+	}
 }
 
 // interruptRead wakes a reader once, if waiting says that there is one; a

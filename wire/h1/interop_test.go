@@ -298,3 +298,54 @@ func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	pool.AddCert(cert)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
+
+// An answer that comes before whoever reads the content has noticed its end
+// stops what is over already: the connection goes on.
+func TestStoppedAfterTheEnd(t *testing.T) {
+	for _, idle := range []time.Duration{0, -1} {
+		a, b := pairTCP(t)
+		c := NewServerConn(b, &ServerOptions{Timeouts: Timeouts{Idle: idle}})
+		say(t, a, post+"Content-Length: 5\r\n\r\nhello")
+		ask(t, c)
+		if _, err := readAll(c.ReadBody); err != nil {
+			t.Fatal(err)
+		}
+		answer(t, c, "one")
+		c.StopBody()
+		if !c.Persist() {
+			t.Fatal("the connection ends")
+		}
+		heard(t, a, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+		go func() {
+			time.Sleep(5 * time.Millisecond)
+			_, _ = a.Write([]byte(get + host + end))
+		}()
+		ask(t, c)
+		answer(t, c, "two")
+		heard(t, a, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+		c.Close()
+	}
+}
+
+// The answer to content that is ill-formed says that the connection ends.
+func TestAnswerToBrokenContentCloses(t *testing.T) {
+	for name, content := range map[string]string{
+		"ill-formed": "zz\r\n",
+		"too long":   "8\r\n01234567\r\n",
+	} {
+		a, b := pairTCP(t)
+		c := NewServerConn(b, &ServerOptions{Limits: Limits{BodyBytes: 7}})
+		say(t, a, te+content)
+		ask(t, c)
+		if _, err := readAll(c.ReadBody); err == nil {
+			t.Fatalf("%s: accepted", name)
+		}
+		answer(t, c, "no")
+		heard(t, a, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+		a.Close()
+		if c.Persist() {
+			t.Errorf("%s: persists", name)
+		}
+		c.Close()
+	}
+}

@@ -115,8 +115,9 @@ func (c *ServerConn) choose(h *message.Outgoing) (length int64) {
 	bodyLost := false
 	if !c.body.whole.Load() {
 		// A client still waiting for 100 may or may not send its body now, and
-		// one with more to send than we would drain is better told to stop.
-		bodyLost = c.expects || c.body.left.Load() > c.limits.DrainBytes || c.guard.readsStopped()
+		// one with more to send than we would drain is better told to stop. After
+		// an ill-formed one nobody knows where the next request begins.
+		bodyLost = c.expects || c.body.broken.Load() || c.body.left.Load() > c.limits.DrainBytes || c.guard.readsStopped()
 	}
 	c.close = h.Close || !c.keepAlive || bodyLost || c.framing == framedToEnd || c.retired.Load() || h.Status == 101
 	return length
@@ -232,6 +233,7 @@ func (c *ServerConn) Persist() bool {
 		return false
 	}
 	if c.body.whole.Load() {
+		c.guard.resumeReads(c.nc, &c.rd.deadline) // StopBody came too late to stop anything
 		return true
 	}
 	// The client may be waiting for this answer before it sends the rest.
@@ -326,9 +328,7 @@ func (c *ServerConn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return // without it, a client that waits for our end would wait for nothing
 	}
-	if c.guard.resumeReads() {
-		c.rd.deadline.forget()
-	}
+	c.guard.resumeReads(c.nc, &c.rd.deadline)
 	if c.rd.deadline.armExactly(time.Now(), c.timeouts.Drain) != nil {
 		return
 	}

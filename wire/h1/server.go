@@ -218,7 +218,7 @@ func (c *ServerConn) ReadBody(p []byte) (int, error) {
 	n, err := c.body.read(p)
 	if most := c.limits.BodyBytes; most > 0 && c.body.kind == bodyChunked {
 		if c.taken += int64(n); c.taken > most { // a sized body was refused with its head
-			c.body.err = &bodyFault{faultBodyLong}
+			c.body.end(&bodyFault{faultBodyLong})
 			return 0, c.bodyError(c.body.err)
 		}
 	}
@@ -274,7 +274,8 @@ func (c *ServerConn) Interrupt() { c.guard.interrupt(c.nc) }
 
 // StopBody makes ReadBody end at once, now and later, for an answer given before
 // the request's content has come whole. The answer can still be written; the
-// connection ends with it. Safe from anywhere.
+// connection ends with it, unless the content had come whole after all. Safe from
+// anywhere.
 func (c *ServerConn) StopBody() { c.guard.interruptReads(c.nc) }
 
 // Hijack gives the connection away, after SendHead of a 101 and Flush: the
