@@ -6,6 +6,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edge/cache/storage"
+	"edge/message"
 )
 
 // echoQuery answers with the content it got, and the number of the request.
@@ -169,5 +172,51 @@ func TestQueryOfALongTarget(t *testing.T) {
 		target := "/" + strings.Repeat("q", 2*maxURI)
 		r.query(target, "one").expect(t, 200, "uri-miss", "1:one")
 		r.query(target, "two").expect(t, 200, "uri-miss", "2:two")
+	})
+}
+
+// A connection that carried a QUERY carries the next request too.
+func TestQueryConnectionIsReused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, echoQuery)
+		defer r.close()
+		for i, size := range []int{1, inlineContent, inlineContent + 1, DefaultQueryContent, DefaultQueryContent + 1} {
+			body := strings.Repeat("x", size)
+			if a := r.query(fmt.Sprint("/", i), body); a.body != fmt.Sprintf("%d:%s", i+1, body) {
+				t.Errorf("%d bytes: got %d bytes", size, len(a.body))
+			}
+			synctest.Wait()
+		}
+		if r.seen.attempts != 5 || r.seen.reused != 4 {
+			t.Errorf("%d attempts, %d on a connection used before", r.seen.attempts, r.seen.reused)
+		}
+	})
+}
+
+// FuzzQueryKey: two requests have one key exactly if they say the same, wherever
+// the one ends and the next begins.
+func FuzzQueryKey(f *testing.F) {
+	f.Add("/a", "text/plain", "b", "/a", "text/plain", "c")
+	f.Add("/a", "text/plain", "b", "/at", "ext/plain", "b")
+	f.Fuzz(func(t *testing.T, target1, kind1, content1, target2, kind2, content2 string) {
+		route := &Route{}
+		key := func(target, kind, content string) storage.Key {
+			req := message.Request{Method: message.MethodQuery, Scheme: "http", Authority: []byte("example.com"),
+				Target: []byte(target), Length: int64(len(content)), Content: []byte(content)}
+			req.Fields.AddString("Content-Type", kind)
+			req.Fields.AddString("Content-Length", fmt.Sprint(len(content)))
+			req.Fields.AddString("Accept", "*/*")
+			k, _ := queryKey(route, &req, 1, nil)
+			get := req
+			get.Method = message.MethodGet
+			if g, _ := primaryKey(route, &get, nil); g == k {
+				t.Fatal("a QUERY has the key of a GET")
+			}
+			return k
+		}
+		same := target1 == target2 && kind1 == kind2 && content1 == content2
+		if (key(target1, kind1, content1) == key(target2, kind2, content2)) != same {
+			t.Fatalf("the keys are the same: %v", !same)
+		}
 	})
 }

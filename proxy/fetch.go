@@ -118,6 +118,10 @@ func (x *exchange) try(o *Origin, endpoint int, out *message.OutgoingRequest, fr
 	return nil
 }
 
+// inlineContent is how much held content is sent before the answer is read, in
+// bytes: any socket takes that much from us, whatever the origin does meanwhile.
+const inlineContent = 8 << 10
+
 // converse sends the request and reads heads until the final one, passing
 // interim responses on. RFC 9110 section 15.2: "A proxy MUST forward 1xx
 // responses unless the proxy itself requested the generation of the 1xx
@@ -129,7 +133,14 @@ func (x *exchange) converse(u *upstream, out *message.OutgoingRequest) error {
 			return err
 		}
 	}
-	if out.Length != 0 {
+	switch {
+	case out.Length == 0:
+	case len(x.req.Content) > 0 && len(x.req.Content) <= inlineContent:
+		// Whether it was taken the answer tells: there may be one already.
+		if u.h.WriteBody(x.req.Content) == nil {
+			_ = u.h.FinishBody(nil)
+		}
+	default:
 		u.pump = startPump(x.content(), u.h)
 	}
 	for {
