@@ -181,13 +181,14 @@ func TestOtherAnswersNeverAnswerAGet(t *testing.T) {
 // A response asked for before an invalidation is not stored after it.
 func TestInvalidationDuringAFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		value := "old"
+		var value atomic.Value
+		value.Store("old")
 		r := newRig(t, func(c *originConn) bool {
 			if c.req.Method == "POST" {
-				value = "new"
+				value.Store("new")
 				return c.say("HTTP/1.1 204 No Content\nContent-Length: 0", "")
 			}
-			answer := value
+			answer := value.Load().(string)
 			time.Sleep(time.Second)
 			return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=60", answer)
 		})
