@@ -347,8 +347,10 @@ func (e *edge) dial() *conn {
 		e.t.Fatal(err)
 	}
 	_ = nc.SetDeadline(time.Now().Add(patience))
-	return &conn{nc.(*net.TCPConn), bufio.NewReader(nc)}
+	return newConn(nc)
 }
+
+func newConn(nc net.Conn) *conn { return &conn{nc.(*net.TCPConn), bufio.NewReader(nc)} }
 
 // answer is a response as a client sees it.
 type answer struct {
