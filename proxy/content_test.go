@@ -100,6 +100,20 @@ func TestQueryThatExpects(t *testing.T) {
 	})
 }
 
+// The bound is of what is held, whether its length is announced or not, and the
+// route's additions to the key count.
+func TestQueryUpToTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, echoQuery, func(r *rig, _ *Options) { r.route.Key.Fields = [][]byte{[]byte("X-Lang")} })
+		defer r.close()
+		full := strings.Repeat("x", DefaultQueryContent)
+		r.query("/q", full).expect(t, 200, "uri-miss", "1:"+full)
+		r.query("/q\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(full), full)).expect(t, 200, "hit", "1:"+full)
+		r.query("/q\nX-Lang: fr", full).expect(t, 200, "uri-miss", "2:"+full)
+		r.query("/q", full+"x").expect(t, 200, "fwd=bypass", "3:"+full+"x")
+	})
+}
+
 // Content that breaks off is nobody's query.
 func TestQueryThatBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

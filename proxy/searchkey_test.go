@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -15,11 +16,28 @@ import (
 // ruled answers with its number and target, and the rule that f says.
 func ruled(f func(c *originConn) string) originHandler {
 	return func(c *originConn) bool {
-		head := "HTTP/1.1 200 OK\nCache-Control: max-age=60"
-		if rule := f(c); rule != "" {
-			head += "\nNo-Vary-Search: " + rule
+		return c.say(ruledHead(f(c)), fmt.Sprint(c.n, " ", c.req.RequestURI))
+	}
+}
+
+func ruledHead(rule string) string {
+	head := "HTTP/1.1 200 OK\nCache-Control: max-age=60"
+	if rule != "" {
+		head += "\nNo-Vary-Search: " + rule
+	}
+	return head
+}
+
+// slowly is ruled, with answers that take a second from their head to their end.
+func slowly(f func(c *originConn) string) originHandler {
+	return func(c *originConn) bool {
+		body := fmt.Sprint(c.n, " ", c.req.RequestURI)
+		if !c.say(ruledHead(f(c))+fmt.Sprintf("\nContent-Length: %d", len(body)), "") {
+			return false
 		}
-		return c.say(head, fmt.Sprint(c.n, " ", c.req.RequestURI))
+		time.Sleep(time.Second)
+		_, err := io.WriteString(c, body)
+		return err == nil
 	}
 }
 
@@ -80,10 +98,13 @@ func TestNoVarySearchChanges(t *testing.T) {
 		r.get("/p?c&u=1").expect(t, 200, "uri-miss", "4 /p?c&u=1")
 		// Stored under the first rule, which had another number.
 		r.get("/p?a&u=1").expect(t, 200, "uri-miss", "5 /p?a&u=1")
+		rule = `params=("u"` // broken, hence none
+		r.get("/p?e&u=1").expect(t, 200, "uri-miss", "6 /p?e&u=1")
+		r.get("/p?e&u=1").expect(t, 200, "hit", "6 /p?e&u=1")
 		rule = ""
-		r.get("/p?d&u=1").expect(t, 200, "uri-miss", "6 /p?d&u=1")
-		r.get("/p?d&u=2").expect(t, 200, "uri-miss", "7 /p?d&u=2")
-		r.get("/p?d&u=1").expect(t, 200, "hit", "6 /p?d&u=1")
+		r.get("/p?d&u=1").expect(t, 200, "uri-miss", "7 /p?d&u=1")
+		r.get("/p?d&u=2").expect(t, 200, "uri-miss", "8 /p?d&u=2")
+		r.get("/p?d&u=1").expect(t, 200, "hit", "7 /p?d&u=1")
 		r.get("/p?c&u=9").expect(t, 200, "hit", "4 /p?c&u=1")
 	})
 }
@@ -142,13 +163,41 @@ func TestNoVarySearchIsInvalidated(t *testing.T) {
 	})
 }
 
+// An invalidation is not missed because the rule changed meanwhile.
+func TestNoVarySearchChangesUnderway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool {
+			switch {
+			case c.req.Method == "POST":
+				return c.say("HTTP/1.1 204 No Content\nContent-Length: 0", "")
+			case c.n == 1:
+				return always(`params=("u")`)(c)
+			case c.req.RequestURI == "/p?other":
+				return always(`params=("v")`)(c)
+			case c.n == 2:
+				time.Sleep(10 * time.Second)
+			}
+			return always("")(c)
+		})
+		defer r.close()
+		r.get("/p?first").expect(t, 200, "uri-miss", "1 /p?first")
+		done := make(chan answer)
+		go func() { done <- r.get("/p?a") }() // under the first rule's key
+		time.Sleep(time.Second)
+		r.get("/p?other").expect(t, 200, "uri-miss", "3 /p?other")
+		r.get("POST /p?a HTTP/1.1\nContent-Length: 0").expect(t, 204, "", "")
+		(<-done).expect(t, 200, "uri-miss", "2 /p?a")
+		r.get("/p?a").expect(t, 200, "uri-miss", "5 /p?a")
+	})
+}
+
 // Decorated requests wait for one another, unless the answer turns out to be
 // for one query only.
 func TestNoVarySearchCollapses(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		t.Run(fmt.Sprint(keeps), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, ruled(func(c *originConn) string {
+				r := newRig(t, slowly(func(c *originConn) string {
 					if c.n == 1 {
 						return `params=("u")`
 					}
