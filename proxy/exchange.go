@@ -51,6 +51,8 @@ type exchange struct {
 	lockSpent     time.Duration
 	sequence      uint64 // the purge sequence when the fetch began
 	generation    uint32 // the key's generation when the fetch began
+	// tags and groups are what purges know the response at hand by.
+	tags, groups []string
 
 	upstream  *upstream // the origin's connection, a response under way on it
 	resp      message.Response
@@ -90,6 +92,10 @@ func (x *exchange) run() {
 	x.route = x.table.route(&x.req)
 	if status, detail := x.refusal(); status != 0 {
 		x.failEarly(status, detail)
+		return
+	}
+	if x.req.Method == message.MethodPurge {
+		x.answerPurge()
 		return
 	}
 	if x.req.Upgrade != nil && (!x.route.Upgrade || isH2C(x.req.Upgrade)) {
@@ -345,7 +351,8 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 
 // invalidate marks what an unsafe request made stale, RFC 9111 section 4.4.
 func (x *exchange) invalidate() statemachine.Event {
-	statemachine.InvalidationTargets(&x.req, &x.resp, x.p.InvalidateURI)
+	statemachine.InvalidationTargets(&x.req, &x.resp, x.p.invalidateURI)
+	x.invalidateGroups()
 	// What this very response brings is newer than what it made stale.
 	x.generation = x.p.generation(x.key).Load()
 	return statemachine.Event{Kind: statemachine.EventInvalidated, Response: &x.resp}
@@ -356,20 +363,22 @@ func (x *exchange) invalidate() statemachine.Event {
 // and, where No-Vary-Search makes it equal to others, under theirs, and responses
 // to QUERY. Scheme, authority and target are in the form of message.Request's. A
 // purge by URL finds what was stored for that very URL by itself; what another
-// URL brought, only this does.
-func (p *Proxy) InvalidateURI(scheme string, authority, target []byte) {
+// URL brought, only this does. It returns how many responses it found by their
+// keys.
+func (p *Proxy) InvalidateURI(scheme string, authority, target []byte) int {
 	r := message.Request{Method: message.MethodGet, Scheme: scheme, Authority: authority, Target: target, PathLen: pathLen(target)}
 	// The route of the URI itself makes its key; rules that add request fields
 	// to the key leave those variants to their own lifetimes.
 	route := p.table.Load().route(&r)
 	if route == nil {
-		return
+		return 0
 	}
 	route.Key.normalise(&r, nil)
 	key, _ := primaryKey(route, &r, nil)
-	p.invalidate(key)
+	n := p.invalidate(key)
 	p.invalidateSearched(route, &r)
 	p.queried.forget(appendURI(nil, r.Scheme, r.Authority, r.Target))
+	return n
 }
 
 func pathLen(target []byte) int {

@@ -187,6 +187,7 @@ func (x *exchange) cleanResponse() {
 	f := &x.resp.Fields
 	statemachine.StripHopByHop(f, false)
 	f.Delete(message.FieldContentLength)
+	x.takeTags()
 	if !f.Has(message.FieldDate) && x.resp.Status >= 200 {
 		x.date = statemachine.AppendDate(x.date[:0], int64(x.now())/message.Second)
 		f.AddKnown(message.FieldDate, x.date)

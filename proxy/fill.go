@@ -73,6 +73,12 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 		proposal.Part, proposal.Offset, proposal.Total = true, a.Missing.Start, a.Stored.Length
 		x.base, x.missing = a.Chosen, a.Missing
 	}
+	if x.tooManyTags() {
+		return ev
+	}
+	if len(x.groups) > 0 && x.p.purger != nil {
+		x.p.purger.NoteGroups(x.req.Scheme, string(x.req.Authority), x.groups)
+	}
 	w, err := x.p.store.Begin(proposal)
 	if err != nil {
 		x.noteStoreError("begin", err)
@@ -124,7 +130,7 @@ func (x *exchange) proposal(s *message.Stored) *storage.Proposal {
 	return &storage.Proposal{
 		Key: x.storeKey(), Stored: s, Sequence: x.sequence,
 		Scheme: x.req.Scheme, Authority: x.req.Authority, Target: x.req.Target,
-		Total: x.contentLength(),
+		Total: x.contentLength(), Tags: x.tags, Groups: x.groups,
 	}
 }
 

@@ -30,11 +30,13 @@ type Options struct {
 	Name string
 	// LoopID is this node's name in CDN-Loop; where empty, a pseudonym of
 	// this process, so that two nodes of the same name are not a loop.
-	LoopID   string
-	Routes   []*Route
-	Trusted  []netip.Prefix
-	Store    storage.Store
-	Ledger   storage.Ledger
+	LoopID  string
+	Routes  []*Route
+	Trusted []netip.Prefix
+	Store   storage.Store
+	Ledger  storage.Ledger
+	// Purger, if not nil, is told of purges that exchanges cause.
+	Purger   Purger
 	Clock    *Clock
 	Observer Observer
 	Logger   *slog.Logger
@@ -49,6 +51,7 @@ type Proxy struct {
 	table    atomic.Pointer[table]
 	store    storage.Store
 	ledger   storage.Ledger
+	purger   Purger // nil for none
 	locks    *lock.Table[*fill]
 	clock    *Clock
 	observer Observer
@@ -93,7 +96,7 @@ func New(o Options) *Proxy {
 	}
 	p := &Proxy{
 		viaName: []byte(name), statusName: []byte(name), loopID: []byte(loopID),
-		store: o.Store, ledger: o.Ledger, locks: lock.New[*fill](),
+		store: o.Store, ledger: o.Ledger, purger: o.Purger, locks: lock.New[*fill](),
 		clock: o.Clock, observer: o.Observer, log: o.Logger,
 		queried: newURITable[struct{}](), rules: newURITable[*searchRule](),
 	}

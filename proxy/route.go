@@ -44,6 +44,12 @@ type Route struct {
 	// KeepForwarded: X-Forwarded-* and their like reach the origin as the
 	// client sent them, and are part of the key.
 	KeepForwarded bool
+	// KeepTags: clients get the fields that tags are in. TagFields are more
+	// such fields, beside Surrogate-Key and Cache-Tag.
+	KeepTags  bool
+	TagFields [][]byte
+	// Purge says who may use the method PURGE; nil: nobody.
+	Purge *PurgeMethod
 }
 
 // Origin is a named group of endpoints and how to talk to them.
