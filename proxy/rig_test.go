@@ -167,7 +167,7 @@ func (o *scriptedOrigin) converse(nc net.Conn) {
 		if err != nil {
 			return
 		}
-		if req.Header.Get("Expect") != "" {
+		if req.Header.Get("Expect") != "" || req.URL.Path == "/early" { // the handler reads, or does not
 			if !o.answer(&originConn{Conn: nc, req: req}) {
 				return
 			}

@@ -354,3 +354,27 @@ func TestChunkedUploadOverTheLimit(t *testing.T) {
 		}
 	})
 }
+
+// An origin that answers before it has read the content (many do) does not cost
+// the client its connection: what is on its way is still taken in.
+func TestEarlyAnswerKeepsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool {
+			if c.req.URL.Path != "/early" {
+				return c.say("HTTP/1.1 200 OK\nCache-Control: no-store", "next")
+			}
+			c.say("HTTP/1.1 403 Forbidden", "no")
+			time.Sleep(time.Minute) // reading nothing
+			return false
+		})
+		defer r.close()
+		c := r.dial()
+		defer c.nc.Close()
+		c.send("POST /early HTTP/1.1\nContent-Length: 10", "hello")
+		time.Sleep(10 * time.Millisecond)
+		io.WriteString(c.nc, "world")
+		c.read("POST").expect(t, 403, "", "no")
+		c.send("GET /next HTTP/1.1", "")
+		c.read("GET").expect(t, 200, "", "next")
+	})
+}

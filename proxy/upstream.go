@@ -137,8 +137,20 @@ func (b *pump) finishes() bool {
 	}
 }
 
+// contentGrace is how long the rest of a request's content may take once the
+// origin has answered without waiting for it. Mostly it is on its way: to stop
+// the body at once would close a connection that the client was told to keep.
+const contentGrace = 100 * time.Millisecond
+
 // abandon ends a pump whose exchange is over, and waits for it.
 func (b *pump) abandon(h *h1.ClientConn) {
+	grace := time.NewTimer(contentGrace)
+	defer grace.Stop()
+	select {
+	case <-b.done:
+		return
+	case <-grace.C:
+	}
 	h.Interrupt()
 	b.from.StopBody()
 	<-b.done
