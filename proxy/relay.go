@@ -27,6 +27,11 @@ func (x *exchange) relay(a *statemachine.Action) statemachine.Delivery {
 		return x.tunnel()
 	}
 	closing := x.out.Close
+	// A part says how long it is, whatever its framing says: announced, what is
+	// shorter or longer is cut for the client to see.
+	if r, ok := statemachine.EnclosedRange(x.resp.Fields.Value(message.FieldContentRange)); ok && x.resp.Status == 206 && x.resp.Length < 0 {
+		x.resp.Length = r.End - r.Start
+	}
 	// RFC 9112 section 6.1: content of unknown length is chunked to a client
 	// that can, ended by close to one that cannot: the codec knows.
 	x.out = message.Outgoing{Status: x.resp.Status, Reason: x.resp.Reason, Fields: &x.resp.Fields,

@@ -104,8 +104,54 @@ func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
 		m.part = part
 		return isStorable, m.decision.Forward
 	}
+	if m.misfits(resp) {
+		return isBroken, ReasonMalformed
+	}
 	m.decision.NotStored = ReasonPart
 	return isUnstorable, ReasonPart
+}
+
+// misfits reports whether a 206 is none that the client's Range can have
+// brought. RFC 9110 section 15.3.7.1: "If a single part is being transferred,
+// the server generating the 206 response MUST generate a Content-Range header
+// field, describing what range of the selected representation is enclosed", and
+// section 15.3.7.2 leaves it out of the head of several parts. Units other than
+// bytes are passed on unseen, and a part of what was asked for is one too: "a
+// server MAY send only a subset of the ranges requested".
+func (m *HTTPCache) misfits(resp *message.Response) bool {
+	v, ok := single(&resp.Fields, message.FieldContentRange)
+	switch {
+	case !ok:
+		return resp.Fields.Has(message.FieldContentRange) || !hasPrefixFold(resp.Fields.Value(message.FieldContentType), "multipart/byteranges")
+	case !hasPrefixFold(v, "bytes "):
+		return false
+	}
+	part, ok := EnclosedRange(v)
+	if !ok || resp.Length >= 0 && !resp.NoBody && resp.Length != part.End-part.Start {
+		return true
+	}
+	_, total, ok := parseContentRange(v)
+	var asked rangeSet
+	if !ok || !m.req.Fields.Has(message.FieldRange) {
+		return false // of unknown length: what "-5" asked for cannot be told
+	}
+	switch asked.parse(m.req.Fields.Value(message.FieldRange), total) {
+	case rangeUnsatisfiable:
+		return true
+	case rangeIgnored:
+		return false
+	case rangeSatisfiable:
+	}
+	for _, r := range asked.ranges[:asked.n] {
+		if part.Start < r.End && r.Start < part.End {
+			return false
+		}
+	}
+	return true
+}
+
+func hasPrefixFold(v []byte, prefix string) bool {
+	return len(v) >= len(prefix) && message.EqualFoldString(v[:len(prefix)], prefix)
 }
 
 // continues reports whether a part is what the parts at hand miss. RFC 9111
@@ -206,6 +252,19 @@ func parseContentRange(v []byte) (r Range, total int64, ok bool) {
 		return Range{}, 0, false
 	}
 	return Range{first, last + 1}, total, true
+}
+
+// EnclosedRange parses a Content-Range of bytes whose complete length may be
+// unknown ("*").
+func EnclosedRange(v []byte) (Range, bool) {
+	const unknown = "/*"
+	if n := len(v) - len(unknown); n > 0 && string(v[n:]) == unknown {
+		const most = "/9223372036854775807"
+		r, _, ok := parseContentRange(append(append([]byte(nil), v[:n]...), most...))
+		return r, ok
+	}
+	r, _, ok := parseContentRange(v)
+	return r, ok
 }
 
 // cutNumber parses the digits before sep and returns what follows sep.

@@ -99,20 +99,32 @@ func TestParseContentRange(t *testing.T) {
 	}
 }
 
-// A part is only what it says it is: anything that does not add up is passed
-// on, or asked for again, and never stored.
+// A part is only what it says it is: anything that does not add up is
+// never stored; what cannot be an answer to the range asked for is none, and only
+// what may be one is passed on.
 func TestPartsThatDoNotAddUp(t *testing.T) {
 	for _, c := range []struct {
 		contentRange string
 		length       int64
+		contentType  string
+		want         ActionKind
 	}{
-		{"bytes 0-4/11", 6},                     // more bytes than announced
-		{"bytes 0-4/11", 4},                     // fewer
-		{"bytes 0-4/11", message.LengthUnknown}, // nobody knows
-		{"bytes 1-5/11", 5},                     // not from where it was asked
-		{"bytes 0-3/11", 4},                     // not to where it was asked
-		{"bytes 0-4/*", 5},                      // of what?
-		{"", 5},
+		{"bytes 0-4/11", 6, "", ActFail},                      // more bytes than announced
+		{"bytes 0-4/11", 4, "", ActFail},                      // fewer
+		{"bytes 0-4/11", message.LengthUnknown, "", ActRelay}, // nobody knows
+		{"bytes 1-5/11", 5, "", ActRelay},                     // not from where it was asked
+		{"bytes 0-3/11", 4, "", ActRelay},                     // not to where it was asked
+		{"bytes 5-9/11", 5, "", ActFail},                      // nothing of what was asked
+		{"bytes 0-4/3", 5, "", ActFail},                       // beyond the end
+		{"bytes 4-0/11", 5, "", ActFail},                      // backwards
+		{"bytes 0-4/*", 5, "", ActRelay},                      // of what?
+		{"bytes 0-4/*", 6, "", ActFail},
+		{"bytes 4-0/*", 5, "", ActFail},
+		{"bytes */11", 5, "", ActFail}, // a 416's
+		{"lines 0-4/11", 5, "", ActRelay},
+		{"", 5, "", ActFail},
+		{"", 5, "text/plain", ActFail},
+		{"", 5, "multipart/byteranges; boundary=x", ActRelay},
 	} {
 		req := &message.Request{Method: "GET", Scheme: "http", Authority: []byte("example.com"), Target: []byte("/a"), PathLen: 2}
 		req.Fields.AddString("Range", "bytes=0-4")
@@ -122,13 +134,14 @@ func TestPartsThatDoNotAddUp(t *testing.T) {
 		if c.contentRange != "" {
 			resp.Fields.AddString("Content-Range", c.contentRange)
 		}
+		resp.Fields.AddString("Content-Type", c.contentType)
 		var m HTTPCache
 		m.Start(DefaultPolicy(), req, walkNow)
 		if a := m.Step(Event{Kind: EventFound}, walkNow); a.Kind != ActFetch || a.Form != FormAsIs {
 			t.Fatalf("%v in form %d for a range", a.Kind, a.Form)
 		}
-		if a := m.Step(Event{Kind: EventResponse, Response: resp}, walkNow); a.Kind != ActRelay {
-			t.Errorf("Content-Range %q with %d bytes leads to %v, want Relay", c.contentRange, c.length, a.Kind)
+		if a := m.Step(Event{Kind: EventResponse, Response: resp}, walkNow); a.Kind != c.want {
+			t.Errorf("Content-Range %q with %d bytes leads to %v, want %v", c.contentRange, c.length, a.Kind, c.want)
 		}
 	}
 }

@@ -408,7 +408,7 @@ func (e *edge) get(target string, fields ...string) answer {
 	for _, f := range fields {
 		lines += f + "\r\n"
 	}
-	if !strings.Contains(strings.ToLower(lines), "host:") {
+	if !strings.HasPrefix(lines, "Host:") {
 		lines = "Host: a.example\r\n" + lines
 	}
 	return e.raw("GET " + target + " HTTP/1.1\r\n" + lines + "Connection: close\r\n\r\n")
