@@ -2,11 +2,12 @@
 // listener of their own. It is the one room that serves by net/http: nothing
 // here is on the data path.
 //
-// Who may ask. There are no tokens yet, so the configuration lets the listener
-// be on a loopback address or a Unix socket only; and since a browser on the
-// same machine can reach that too, requests that a page could make another
-// site's user send are refused: those with an Origin field, with a Host that is
-// not ours, and bodies that are not application/json.
+// Who may ask. With tokens (tokens.go), whoever has one whose scopes allow it;
+// health and readiness are everybody's. Without, everybody who can connect: the
+// configuration then lets the listener be on a loopback address or a Unix socket
+// only. Since a browser on the same machine can reach that too, requests that a
+// page could make another site's user send are refused: those with an Origin
+// field, with a Host that is not ours, and bodies that are not application/json.
 package admin
 
 import (
@@ -40,7 +41,12 @@ type Options struct {
 	Metrics *Metrics
 	// Ready reports whether clients are served: not before, and not while
 	// draining. If not, why says so in a word.
-	Ready  func() (ready bool, why string)
+	Ready func() (ready bool, why string)
+	// Purges serve the purge API; nil: there is none.
+	Purges *Purges
+	// Tokens are required of every request but those for health and readiness;
+	// nil: none is.
+	Tokens *Tokens
 	Logger *slog.Logger
 }
 
@@ -57,15 +63,17 @@ func New(o Options) *Server {
 	}
 	s := &Server{opt: o}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics.Registry(), promhttp.HandlerOpts{
+	metrics := promhttp.HandlerFor(o.Metrics.Registry(), promhttp.HandlerOpts{
 		Registry: o.Metrics.Registry(), MaxRequestsInFlight: maxScrapes, Timeout: writeTimeout,
 		ErrorHandling: promhttp.HTTPErrorOnError,
-	}))
+	})
+	mux.HandleFunc("GET /metrics", s.allow(ScopeRead, metrics.ServeHTTP))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", index)
+	s.routePurges(mux)
 	s.http = &http.Server{
-		Handler:           guard(mux),
+		Handler:           guard(mux, o.Tokens != nil),
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -92,14 +100,15 @@ func (s *Server) Close(ctx context.Context) error {
 	return nil
 }
 
-// guard refuses what another site's page could make a browser send.
-func guard(next http.Handler) http.Handler {
+// guard refuses what another site's page could make a browser send. Where a token
+// is needed, which no such page has, any name will do.
+func guard(next http.Handler, tokens bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Header.Values("Origin") != nil:
 			say(w, http.StatusForbidden, "requests with an Origin field are refused")
 			return
-		case !hostIsLocal(r):
+		case !tokens && !hostIsLocal(r):
 			say(w, http.StatusMisdirectedRequest, "not a name of this listener")
 			return
 		case r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")):

@@ -14,6 +14,7 @@ import (
 	"edge/cache/storage"
 	"edge/pool"
 	"edge/proxy"
+	"edge/purge"
 	"edge/server"
 )
 
@@ -26,6 +27,8 @@ type Sources struct {
 	AccessLog func() accesslog.Stats
 	// Pools are the pools' Stats by origin.
 	Pools func() map[string]pool.Stats
+	// Purges are the purge ledger's.
+	Purges func() purge.Stats
 }
 
 // Build is what this binary is.
@@ -107,6 +110,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	s.collectStore(e)
 	s.collectServer(e)
 	s.collectPools(e)
+	s.collectPurges(e)
 }
 
 // collectExchanges adds up the shards.

@@ -62,7 +62,7 @@ type Config struct {
 	// Shutdown is how the process ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Journal is where purges are recorded.
-	Journal Unbuilt `yaml:"journal" phase:"the purge journal"`
+	Journal Journal `yaml:"journal"`
 }
 
 // Limits are the bounds that listeners and origins start from; each may set its
@@ -178,11 +178,21 @@ type ListenerTimeouts struct {
 
 // Admin is the operator's listener.
 type Admin struct {
-	// Address is host:port or unix:/path. It must be loopback or a Unix socket
-	// as long as tokens cannot be required.
+	// Address is host:port or unix:/path. Without tokens_file it must be
+	// loopback or a Unix socket.
 	Address Address `yaml:"address" default:"127.0.0.1:9901"`
-	// TokensFile holds the tokens that the admin API requires.
-	TokensFile Unbuilt `yaml:"tokens_file" phase:"admin tokens"`
+	// TokensFile holds the tokens that the admin API then requires of all but
+	// /healthz and /readyz: a line each, with a name, scopes (read, purge,
+	// admin, separated by commas) and sha256: with the hash of the token in
+	// hexadecimal.
+	TokensFile string `yaml:"tokens_file" shape:"file"`
+}
+
+// Journal is where purges are recorded, so that they outlive the process.
+type Journal struct {
+	// Path is the journal's file, created if it is not there. Without it
+	// purges are kept in memory, where what they purge is too.
+	Path string `yaml:"path" shape:"file"`
 }
 
 // Node is this node's identity.
@@ -356,8 +366,24 @@ type Route struct {
 	Limits Unbuilt `yaml:"limits" phase:"limits per route"`
 	// Timeouts are the route's own in place of the origin's.
 	Timeouts Unbuilt `yaml:"timeouts" phase:"timeouts per route"`
-	// KeepTags forwards Surrogate-Key and Cache-Tag to clients.
-	KeepTags Unbuilt `yaml:"keep_tags" phase:"purge by tag"`
+	// KeepTags forwards to clients the fields that purge tags are in.
+	KeepTags bool `yaml:"keep_tags" default:"false"`
+	// TagFields are more response fields with purge tags, separated by spaces
+	// or commas, beside Surrogate-Key and Cache-Tag.
+	TagFields []FieldName `yaml:"tag_fields"`
+	// Purge says who may purge by sending the method PURGE to a URL of this
+	// route; others get 405. Where it is absent, everybody does.
+	Purge RoutePurge `yaml:"purge"`
+}
+
+// RoutePurge says who may use the method PURGE.
+type RoutePurge struct {
+	// Addresses are the addresses or CIDR prefixes that a connection may come
+	// from; what other proxies say of the client does not count.
+	Addresses []Prefix `yaml:"addresses"`
+	// Tokens lets clients purge that send a token of admin.tokens_file with the
+	// scope purge, as Authorization: Bearer.
+	Tokens bool `yaml:"tokens" default:"false"`
 }
 
 // Match says which requests take a route. What is absent matches everything.

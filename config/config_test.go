@@ -72,7 +72,6 @@ func TestThePlansExample(t *testing.T) {
 	}
 	want := `
 edge.yaml:4:21: listeners[0].protocols[1]: h2 is not built yet: use h1
-edge.yaml:8:3: admin.tokens_file: not built yet (admin tokens): remove the key
 edge.yaml:13:5: origins.app.health: not built yet (active health checks): remove the key
 edge.yaml:16:3: cache.disk: not built yet (the disk tier): remove the key`
 	if diff := cmp.Diff(want, "\n"+strings.ReplaceAll(err.Error(), dir+"/", "")); diff != "" {

@@ -45,6 +45,8 @@ func (d *decoder) complete(dir string) {
 	if c.Cache.Memory.MaxObject == 0 {
 		c.Cache.Memory.MaxObject = min(c.Cache.Memory.Size/8, maxDefaultObject)
 	}
+	resolve(&c.Admin.TokensFile)
+	resolve(&c.Journal.Path)
 	if a := c.Logging.Access; a != nil && a.Path != "stdout" && a.Path != "stderr" {
 		resolve(&a.Path)
 	}
@@ -60,8 +62,8 @@ func (d *decoder) validate() {
 			d.checkCertificates(t, element("listeners", i)+".tls.certificates")
 		}
 	}
-	if !c.Admin.Address.Loopback() {
-		d.wrong("admin.address", "%s can be reached from other machines and would need tokens_file, which is not built yet: use a loopback address or a Unix socket", c.Admin.Address)
+	if !c.Admin.Address.Loopback() && c.Admin.TokensFile == "" {
+		d.wrong("admin.address", "%s can be reached from other machines: set admin.tokens_file, or use a loopback address or a Unix socket", c.Admin.Address)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Origins)) {
 		d.checkOrigin(c.Origins[name], child("origins", name))
@@ -248,6 +250,9 @@ func (d *decoder) checkRoute(i int) {
 		d.wrong(at, "there is no origin %s%s", quote(r.Origin), hint)
 	}
 	d.checkReached(i)
+	if r.Purge.Tokens && c.Admin.TokensFile == "" {
+		d.wrong(path+".purge.tokens", "there are no tokens: set admin.tokens_file")
+	}
 	query := r.Cache.Key.Query
 	at = path + ".cache.key.query"
 	if query.Allow != nil && query.Drop != nil {

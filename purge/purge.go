@@ -126,7 +126,8 @@ type Purge struct {
 
 // Bounds on what one purge may name.
 const (
-	// MaxSelectors is how many selectors a purge may have.
+	// MaxSelectors is how many entries a request may have, and half of how many
+	// selectors a purge: a URL may be stored under another one.
 	MaxSelectors = 1000
 	// MaxURL is the longest URL or prefix, in bytes.
 	MaxURL = 16 << 10
@@ -146,8 +147,8 @@ func (p *Purge) check() error {
 	switch {
 	case len(p.Selectors) == 0:
 		return errors.New("purge: it names nothing")
-	case len(p.Selectors) > MaxSelectors:
-		return fmt.Errorf("purge: it names %d things: at most %d", len(p.Selectors), MaxSelectors)
+	case len(p.Selectors) > 2*MaxSelectors:
+		return fmt.Errorf("purge: it names %d things: at most %d", len(p.Selectors), 2*MaxSelectors)
 	case p.Mode == 0 || p.Mode >= numModes:
 		return fmt.Errorf("purge: mode %d", p.Mode)
 	}

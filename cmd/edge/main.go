@@ -42,6 +42,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // app is what commands need of the world, so that tests can stand in for it.
 type app struct {
+	stdin          io.Reader // nil: os.Stdin
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal
 	// started, where not nil, is told of the node once clients are served.
@@ -112,6 +113,6 @@ SIGUSR1 opens the log files again.`,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.purgeCommand(), a.versionCommand())
 	return root
 }

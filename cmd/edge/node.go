@@ -18,6 +18,7 @@ import (
 	"edge/config"
 	"edge/pool"
 	"edge/proxy"
+	"edge/purge"
 	"edge/server"
 )
 
@@ -53,6 +54,8 @@ type node struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 
+	ledger  *purge.Ledger
+	tokens  *admin.Tokens // nil without
 	store   storage.Store
 	metrics *admin.Metrics
 	access  *accesslog.Log // nil without
@@ -97,13 +100,17 @@ func (n *node) build() (err error) {
 		return err
 	}
 	clock := proxy.NewClock()
+	if err = n.openLedger(clock.Now); err != nil {
+		return err
+	}
 	n.store, err = storage.NewMemory(storage.MemoryOptions{
 		Size: int64(c.Cache.Memory.Size), MaxObject: int64(c.Cache.Memory.MaxObject),
-		Window: int64(c.Cache.Window), Clock: clock.Now, Logger: n.log})
+		Window: int64(c.Cache.Window), Ledger: n.ledger, Clock: clock.Now, Logger: n.log})
 	if err != nil {
 		n.store = nil // not a nil pointer in an interface
 		return err
 	}
+	n.ledger.Reclaim(n.store)
 	routes, origins, err := n.buildRoutes(c)
 	if err != nil {
 		return err
@@ -111,7 +118,7 @@ func (n *node) build() (err error) {
 	n.setOrigins(origins)
 	n.proxy = proxy.New(proxy.Options{Name: c.Node.Name, LoopID: c.Node.LoopID,
 		Routes: routes, Trusted: prefixes(c.TrustedProxies),
-		Store: n.store, Clock: clock, Observer: n.observer(), Logger: n.log})
+		Store: n.store, Ledger: n.ledger, Purger: n.ledger, Clock: clock, Observer: n.observer(), Logger: n.log})
 	if err = n.listen(inherited); err != nil {
 		return err
 	}
@@ -134,7 +141,7 @@ func (n *node) listen(inherited *server.Inherited) error {
 	if err := n.server.Listen(); err != nil {
 		return err
 	}
-	n.admin = admin.New(admin.Options{Metrics: n.metrics, Ready: n.ready, Logger: n.log})
+	n.admin = admin.New(admin.Options{Metrics: n.metrics, Ready: n.ready, Purges: n.purges(), Tokens: n.tokens, Logger: n.log})
 	n.adminDone = make(chan struct{})
 	go func() { // ends by close
 		defer close(n.adminDone)
@@ -191,7 +198,7 @@ func (n *node) ready() (bool, string) {
 }
 
 func (n *node) sources() admin.Sources {
-	s := admin.Sources{Store: n.store.Stats, Proxy: n.proxy.Stats, Server: n.server.Stats, Pools: n.poolStats}
+	s := admin.Sources{Store: n.store.Stats, Proxy: n.proxy.Stats, Server: n.server.Stats, Pools: n.poolStats, Purges: n.ledger.Stats}
 	if n.access != nil {
 		s.AccessLog = n.access.Stats
 	}
@@ -240,6 +247,9 @@ func (n *node) close() {
 		n.warn("closing the admin listener", n.adminListener.Close())
 	}
 	n.closeOrigins()
+	if n.ledger != nil {
+		n.warn("closing the purge journal", n.ledger.Close())
+	}
 	if n.store != nil {
 		n.warn("closing the store", n.store.Close())
 	}

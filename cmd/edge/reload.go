@@ -50,6 +50,9 @@ func (n *node) take(next *config.Config) error {
 		}
 		return err
 	}
+	if err := n.reloadTokens(); err != nil {
+		n.log.Error("the tokens file is not read: the tokens stay as they were", "error", err)
+	}
 	for _, change := range config.Diff(n.config, next) {
 		path, _, _ := strings.Cut(change, ": ")
 		if isTaken(path) {

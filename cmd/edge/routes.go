@@ -36,6 +36,7 @@ func (n *node) buildRoutes(c *config.Config) ([]*proxy.Route, map[string]*origin
 	routes := make([]*proxy.Route, len(c.Routes))
 	for i := range c.Routes {
 		routes[i] = buildRoute(&c.Routes[i], origins[c.Routes[i].Origin].proxied, tunnel)
+		routes[i].Purge = n.purgeMethod(&c.Routes[i].Purge)
 	}
 	return routes, origins, nil
 }
@@ -57,6 +58,7 @@ func buildRoute(c *config.Route, o *proxy.Origin, tunnel time.Duration) *proxy.R
 		Bypass: bypass(&c.Cache.Bypass), Strip: strip(&c.Strip),
 		QueryContent: orNever(c.Cache.QueryContent), IgnoreNoVarySearch: c.Cache.Key.NoVarySearch == "ignore",
 		TunnelIdle: tunnel, Upgrade: c.Upgrade, KeepForwarded: c.KeepForwarded,
+		KeepTags: c.KeepTags, TagFields: fieldNames(c.TagFields),
 	}
 }
 
