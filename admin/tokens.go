@@ -111,7 +111,9 @@ func parseTokens(text string) ([]token, error) {
 		if !ok || err != nil || len(sum) != sha256.Size {
 			return nil, fmt.Errorf("line %d: the hash is not %s and %d hexadecimal digits; put in no token itself", n, hashPrefix, 2*sha256.Size)
 		}
-		copy(one.hash[:], sum)
+		if copy(one.hash[:], sum); one.hash == sha256.Sum256(nil) {
+			return nil, fmt.Errorf("line %d: the hash is that of an empty token", n)
+		}
 		if list = append(list, one); len(list) > maxTokens {
 			return nil, fmt.Errorf("more than %d tokens", maxTokens)
 		}

@@ -42,7 +42,8 @@ func envsubst(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // originMain is "origin SOCKET": an origin on a Unix socket whose /slow takes
-// half a second and whose every other answer is fresh for a minute.
+// half a second and whose every other answer is fresh for a minute and tagged
+// with its path.
 func originMain(args []string) int {
 	l, err := net.Listen("unix", args[0])
 	if err != nil {
@@ -53,6 +54,7 @@ func originMain(args []string) int {
 	err = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n++
 		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Surrogate-Key", "path-"+r.URL.Path)
 		if r.URL.Path == "/slow" {
 			_, _ = io.WriteString(w, "slow begins, ")
 			_ = http.NewResponseController(w).Flush()
