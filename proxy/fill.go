@@ -180,7 +180,7 @@ func (r *filling) run() {
 		if v := recover(); v != nil {
 			r.p.observer.Panic("fill", v, debug.Stack())
 			r.p.log.Error("fill panicked", "target", r.target, "panic", v, "stack", string(debug.Stack()))
-			r.w.Abort(fmt.Errorf("fill panicked: %v", v))
+			r.breakOff(fmt.Errorf("fill panicked: %v", v))
 		}
 	}()
 	err := r.copy(r.p.ctx)
@@ -194,14 +194,19 @@ func (r *filling) run() {
 		status = lock.StatusGaveUp // the next would fare no better
 	case errors.Is(err, storage.ErrDoomed):
 	default:
-		// Who comes from now on must not join what breaks off. What is left of
-		// a part is there for the next, and is visible before it.
-		if r.permit != nil && !r.f.head.Terms.Flags.Has(message.TermPartial) {
-			r.permit.Release(status)
-		}
-		r.w.Abort(err)
+		r.breakOff(err)
 		r.p.log.Info("fill broke off", "target", r.target, "error", err)
 	}
+}
+
+// breakOff ends the fill for those who read it. Who comes from now on must not
+// join what breaks off, so that the permit is released before; but what is left
+// of a part is there for the next, and is visible to it.
+func (r *filling) breakOff(err error) {
+	if r.permit != nil && !r.f.head.Terms.Flags.Has(message.TermPartial) {
+		r.permit.Release(lock.StatusFailed)
+	}
+	r.w.Abort(err)
 }
 
 // copy reads the content to its end. Whatever ends short of it is an error.

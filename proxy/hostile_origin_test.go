@@ -95,9 +95,14 @@ func TestHostileAnswers(t *testing.T) {
 
 func checkHostile(t *testing.T, r *rig, want int, proxyStatus string) {
 	t.Helper()
+	checkHostileAt(t, r, "/bad", want, proxyStatus)
+}
+
+func checkHostileAt(t *testing.T, r *rig, target string, want int, proxyStatus string) {
+	t.Helper()
 	c := r.dial()
 	defer c.nc.Close()
-	c.send("GET /bad HTTP/1.1", "")
+	c.send("GET "+target+" HTTP/1.1", "")
 	a := c.read("GET")
 	for a.StatusCode < 200 {
 		a = c.read("GET")
@@ -116,6 +121,51 @@ func checkHostile(t *testing.T, r *rig, want int, proxyStatus string) {
 	}
 	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Cache-Status") != "" {
 		t.Errorf("an answer of our own: Cache-Control %q, Cache-Status %q", a.Header.Get("Cache-Control"), a.Header.Get("Cache-Status"))
+	}
+}
+
+// An origin that stalls, wherever it does, costs its own exchange the time that
+// is configured, and nothing else.
+func TestStallAtEveryByte(t *testing.T) {
+	for _, raw := range []string{
+		"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbody",
+		"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\nbody",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(c *originConn) bool {
+				var n int
+				if _, err := fmt.Sscanf(c.req.URL.Path, "/%d", &n); err != nil {
+					return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=600000", "good")
+				}
+				io.WriteString(c, raw[:n])
+				io.Copy(io.Discard, c.Conn) // until the other side gives up
+				return false
+			})
+			defer r.close()
+			r.get("/good").expect(t, 200, "uri-miss", "good")
+			head := strings.LastIndex(raw, "\r\n\r\n") + 4
+			if i := strings.Index(raw, "chunked\r\n\r\n"); i >= 0 {
+				head = i + len("chunked\r\n\r\n")
+			}
+			for n := range len(raw) {
+				began, asked := time.Now(), r.origin.count()
+				want, status := 0, ""
+				if n < head {
+					want, status = 504, "http_response_timeout"
+				}
+				for range 2 {
+					checkHostileAt(t, r, fmt.Sprintf("/%d", n), want, status)
+				}
+				if r.origin.count() != asked+2 {
+					t.Errorf("stall at %d: %d requests at the origin for two exchanges", n, r.origin.count()-asked)
+				}
+				if took := time.Since(began); took > 5*time.Minute {
+					t.Errorf("stall at %d: two exchanges took %v", n, took)
+				}
+				r.get("/good").expect(t, 200, "edge; hit", "good")
+			}
+		})
 	}
 }
 

@@ -51,6 +51,10 @@ func (x *exchange) relayContent() statemachine.Delivery {
 		_, _ = x.upstream.h.ReadBody(none[:]) // ends the message: it has no content
 		return x.finish(nil)
 	}
+	// Nor must the head wait: the first event of a stream may be long in coming.
+	if x.resp.Length != 0 && x.upstream.h.Buffered() == 0 && x.client.Flush() != nil {
+		return statemachine.ClientGone
+	}
 	buf := relayBuffers.Get().(*[]byte)
 	defer relayBuffers.Put(buf)
 	for {

@@ -378,3 +378,31 @@ func TestEarlyAnswerKeepsTheConnection(t *testing.T) {
 		c.read("GET").expect(t, 200, "", "next")
 	})
 }
+
+// The head of an answer that is not stored reaches the client when it comes,
+// however long its content takes: a stream of events is open before the first.
+func TestHeadDoesNotWaitForContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *originConn) bool {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+			time.Sleep(10 * time.Second)
+			_, err := io.WriteString(c, "9\r\ndata: x\n\n\r\n0\r\n\r\n")
+			return err == nil
+		})
+		defer r.close()
+		c := r.dial()
+		defer c.nc.Close()
+		began := time.Now()
+		c.send("GET /events HTTP/1.1", "")
+		resp, err := http.ReadResponse(c.br, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v %v", resp, err)
+		}
+		if waited := time.Since(began); waited >= 10*time.Second {
+			t.Errorf("the head came after %v", waited)
+		}
+		if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "data: x\n\n" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}
