@@ -1,0 +1,199 @@
+package disk
+
+import (
+	"time"
+)
+
+// The flusher: the one goroutine of a volume that writes. What was appended
+// reaches the file when a block is full or FlushInterval has passed, and is synced
+// when its segment is sealed or SyncInterval has passed.
+
+// flusher runs until the volume closes, and then writes and syncs what is left.
+func (v *volume) flusher() {
+	defer v.workers.Done()
+	tick := time.NewTicker(v.o.FlushInterval)
+	defer tick.Stop()
+	lastSync := time.Now()
+	for {
+		sync := false
+		select {
+		case <-v.stop:
+			v.flush(true)
+			return
+		case <-v.flushNow:
+		case <-tick.C:
+			v.recover()
+			v.payDrop()
+			if sync = time.Since(lastSync) >= v.o.SyncInterval; sync {
+				lastSync = time.Now()
+			}
+		}
+		v.flush(sync)
+	}
+}
+
+// flush writes what is pending, oldest first, and syncs what is sealed, or
+// everything.
+func (v *volume) flush(sync bool) {
+	if v.health.writesOut() {
+		return
+	}
+	for _, s := range v.unsettled() {
+		err := v.write(s)
+		if err == nil {
+			err = v.sync(s, sync)
+		}
+		s.unpin()
+		if err != nil {
+			v.failWrite(err)
+			return
+		}
+	}
+}
+
+// unsettled returns the segments that the flusher has to do with, pinned.
+func (v *volume) unsettled() (list []*segment) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.segments {
+		s.mu.RLock()
+		busy := !s.lost && (s.written < s.end || s.synced < s.end)
+		s.mu.RUnlock()
+		if busy && (s.tryPin()) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// write writes what is pending in a segment.
+func (v *volume) write(s *segment) error {
+	for {
+		mem, off, _ := s.next()
+		if len(mem) == 0 {
+			s.wrote(off)
+			return nil
+		}
+		f, err := v.file(s)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if _, err := f.WriteAt(mem, off); err != nil {
+			return err
+		}
+		v.health.wrote(time.Since(start))
+		s.wrote(off + int64(len(mem)))
+		v.mu.Lock()
+		v.stir()
+		v.mu.Unlock()
+	}
+}
+
+// sync syncs a segment if it is sealed, or all says so. A sealed segment is then
+// noted in the checkpoint.
+func (v *volume) sync(s *segment, all bool) error {
+	_, written, sealed := s.next()
+	if s.synced < written && (all || sealed) {
+		f := s.file.Load()
+		if f == nil {
+			return nil
+		}
+		if err := (*f).Sync(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.synced = written
+		s.mu.Unlock()
+	}
+	if sealed && s.synced == written && s.settled.Load() {
+		v.note(s)
+	}
+	return nil
+}
+
+// failWrite takes the disk out for writing: what could not be written is lost
+// with all that was to follow it, because what follows may depend on it.
+func (v *volume) failWrite(err error) {
+	v.health.failWrite(v, err)
+	v.mu.Lock()
+	v.seal()
+	list := append([]*segment(nil), v.segments...)
+	for _, s := range list {
+		s.pin()
+	}
+	v.mu.Unlock()
+	for _, s := range list {
+		if s.pending() > 0 || !s.isSealed() {
+			v.forsake(s)
+		}
+		s.unpin()
+	}
+	v.mu.Lock()
+	v.stir()
+	v.mu.Unlock()
+}
+
+func (s *segment) isSealed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.sealed
+}
+
+// forsake gives up on what is not written in a segment: rows that point there
+// go, and what the lost records took away is owed, lest it come back after a
+// restart.
+func (v *volume) forsake(s *segment) {
+	blocks, from := s.lose()
+	if len(blocks) == 0 {
+		return
+	}
+	v.dropRows(func(r *row) bool { return r.seg == s.id && int64(r.off) >= from }, &v.health.lost)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, b := range blocks {
+		for at := int64(0); at+headerSize <= int64(len(b.mem)); {
+			r, err := parseHeader(b.mem[at:], s.id, uint32(b.off+at))
+			if err != nil {
+				break // not possible: we wrote it
+			}
+			switch {
+			case b.off+at+r.size() <= from:
+			case r.kind == kindWipe:
+				v.owedAll = true
+			case r.kind == kindHead || r.kind == kindTombstone:
+				v.owe(owing{r.key, r.variant})
+			}
+			at += r.size()
+		}
+	}
+}
+
+// payDrop makes good for tombstones that were too many to be owed: everything on the
+// disk goes.
+func (v *volume) payDrop() {
+	v.mu.Lock()
+	due := v.owedAll && !v.health.writesOut()
+	v.mu.Unlock()
+	if due {
+		v.wipe()
+	}
+}
+
+// wipe drops everything on the disk.
+func (v *volume) wipe() {
+	v.mu.Lock()
+	r := record{kind: kindWipe}
+	s, err := v.place(&r, make([]byte, headerSize), nil, true)
+	if err != nil {
+		v.owedAll = true
+		v.mu.Unlock()
+		return
+	}
+	v.owedAll, v.owed = false, nil
+	v.mu.Unlock()
+	// Whatever is published between the two is newer than the wipe, and kept.
+	v.dropRows(func(row *row) bool { return row.seg < r.seg || row.seg == r.seg && row.off < r.off }, &v.health.lost)
+	s.unpin()
+	v.o.Logger.Warn("the disk's content was dropped", "disk", v.dir)
+}

@@ -1,0 +1,152 @@
+package disk
+
+import (
+	"errors"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// health is what is known of a disk's condition. Writing and reading are taken
+// out separately: a full disk can still be read.
+type health struct {
+	mu         sync.Mutex
+	writeErr   error     // why writing is out, nil if it is not
+	readErr    error     // likewise
+	retryAt    time.Time // when to look again
+	noWrite    atomic.Bool
+	noRead     atomic.Bool
+	readFails  atomic.Int32 // in a row
+	reading    atomic.Int32 // reads under way
+	lastAnswer atomic.Int64 // unix nanoseconds when a read last ended, or began where none was under way; 0: none is
+	slowest    atomic.Int64 // nanoseconds of the slowest write since it was last asked for
+
+	// Counted reasons.
+	damaged, ioErrors, full, busy, slow, lost, outs, future atomic.Int64
+}
+
+const (
+	// maxReadFails in a row take a disk out for reading.
+	maxReadFails = 8
+	// slowAfter is how long the disk may answer no read, while some are
+	// waited for, until further ones are not even begun.
+	slowAfter = 500 * time.Millisecond
+)
+
+func (h *health) writesOut() bool { return h.noWrite.Load() }
+func (h *health) readsOut() bool  { return h.noRead.Load() }
+
+func (h *health) wrote(d time.Duration) {
+	if int64(d) > h.slowest.Load() {
+		h.slowest.Store(int64(d))
+	}
+}
+
+// begin asks whether a read may be begun; end must follow if so.
+func (h *health) begin() bool {
+	if h.noRead.Load() {
+		return false
+	}
+	now := time.Now().UnixNano()
+	if last := h.lastAnswer.Load(); last == 0 {
+		h.lastAnswer.CompareAndSwap(0, now)
+	} else if now-last > int64(slowAfter) {
+		h.slow.Add(1)
+		return false
+	}
+	h.reading.Add(1)
+	return true
+}
+
+// end says how a read ended.
+func (h *health) end(v *volume, err error) {
+	last := int64(0) // nothing is waited for
+	if h.reading.Add(-1) > 0 {
+		last = time.Now().UnixNano()
+	}
+	h.lastAnswer.Store(last)
+	if err == nil {
+		if h.readFails.Load() != 0 {
+			h.readFails.Store(0)
+		}
+		return
+	}
+	h.ioErrors.Add(1)
+	if h.readFails.Add(1) == maxReadFails {
+		h.mu.Lock()
+		h.readErr, h.retryAt = err, time.Now().Add(v.o.Retry)
+		h.mu.Unlock()
+		h.noRead.Store(true)
+		h.outs.Add(1)
+		v.o.Logger.Error("a disk is taken out: it cannot be read", "disk", v.dir, "error", err)
+	}
+}
+
+// failWrite takes a disk out for writing.
+func (h *health) failWrite(v *volume, err error) {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		h.full.Add(1)
+	} else {
+		h.ioErrors.Add(1)
+	}
+	h.mu.Lock()
+	h.writeErr, h.retryAt = err, time.Now().Add(v.o.Retry)
+	h.mu.Unlock()
+	if !h.noWrite.Swap(true) {
+		h.outs.Add(1)
+		v.o.Logger.Error("a disk is taken out: it cannot be written", "disk", v.dir, "error", err)
+	}
+}
+
+// recover looks whether a disk that is out works again. For the flusher.
+func (v *volume) recover() {
+	h := &v.health
+	if !h.writesOut() && !h.readsOut() {
+		return
+	}
+	h.mu.Lock()
+	due := !time.Now().Before(h.retryAt)
+	h.mu.Unlock()
+	if !due {
+		return
+	}
+	err := v.probe()
+	h.mu.Lock()
+	h.retryAt = time.Now().Add(v.o.Retry)
+	if err != nil {
+		h.writeErr = err
+		h.mu.Unlock()
+		return
+	}
+	h.writeErr, h.readErr = nil, nil
+	h.mu.Unlock()
+	h.readFails.Store(0)
+	h.noWrite.Store(false)
+	h.noRead.Store(false)
+	v.o.Logger.Info("a disk is back", "disk", v.dir)
+}
+
+// probe writes, syncs, reads and removes a file.
+func (v *volume) probe() (err error) {
+	name := path.Join(v.dir, "probe")
+	_ = v.o.FS.Remove(name) // of an earlier probe that failed midway
+	f, err := v.o.FS.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, f.Close(), v.o.FS.Remove(name))
+	}()
+	p := make([]byte, 64<<10)
+	if _, err := f.WriteAt(p, 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	_, err = f.ReadAt(p, 0)
+	return err
+}

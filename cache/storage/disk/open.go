@@ -1,0 +1,414 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"edge/cache/storage"
+	"edge/cache/storage/vfs"
+)
+
+// Open opens the disks, and makes what is not there. It returns once everything
+// that is stored can be found. An error is one of the options, of a directory
+// that cannot be had at all, or of a format that this version does not read.
+func Open(o Options) (*Store, error) {
+	s, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	st := &Store{o: s}
+	st.witness, _ = s.Ledger.(storage.Witness)
+	for _, d := range s.Disks {
+		v := &volume{st: st, o: s, dir: d.Path, limit: d.Size, nextID: 1,
+			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{})}
+		v.index.init()
+		if err := v.open(); err != nil {
+			for _, v := range st.volumes {
+				v.abandon()
+			}
+			v.abandon()
+			return nil, err
+		}
+		st.volumes = append(st.volumes, v)
+		st.total += uint64(d.Size)
+	}
+	for _, v := range st.volumes {
+		v.workers.Add(2)
+		go v.flusher()
+		go v.reclaimer()
+		v.wake(v.reclaimNow) // the disk may have become smaller
+	}
+	return st, nil
+}
+
+// abandon closes what open opened.
+func (v *volume) abandon() {
+	for _, s := range v.segments {
+		s.unpin()
+	}
+	if v.checkpoint != nil {
+		_ = v.checkpoint.Close() // nothing was written
+	}
+	if v.lock != nil {
+		_ = v.lock.Close() // likewise
+	}
+}
+
+// open reads a disk.
+func (v *volume) open() error {
+	if err := v.o.FS.MkdirAll(v.dir); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	var err error
+	if v.lock, err = v.o.FS.Lock(path.Join(v.dir, "LOCK")); err != nil {
+		return fmt.Errorf("disk: %s is in use by another process: %w", v.dir, err)
+	}
+	ids, err := v.list()
+	if err != nil {
+		return err
+	}
+	if err := v.format(len(ids) > 0); err != nil {
+		return err
+	}
+	if v.o.Checkpoints != nil {
+		if v.checkpoint, err = v.o.Checkpoints(v.dir); err != nil {
+			v.o.Logger.Warn("no checkpoint: segments are read at every start", "disk", v.dir, "error", err)
+			v.checkpoint = nil
+		}
+	}
+	return v.replay(ids)
+}
+
+// list returns the numbers of the segments there are, ascending.
+func (v *volume) list() (ids []uint32, err error) {
+	names, err := v.o.FS.List(v.dir)
+	if err != nil {
+		return nil, fmt.Errorf("disk: %w", err)
+	}
+	for _, n := range names { // sorted, and all are of one length
+		hex, ok := strings.CutSuffix(n, ".seg")
+		if id, err := strconv.ParseUint(hex, 16, 32); ok && len(hex) == 8 && err == nil && id > 0 {
+			ids = append(ids, uint32(id))
+		}
+	}
+	return ids, nil
+}
+
+// format checks the FORMAT file, or writes it where the disk is new.
+func (v *volume) format(used bool) error {
+	name := path.Join(v.dir, "FORMAT")
+	f, err := v.o.FS.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if used {
+			v.o.Logger.Warn("a disk without its FORMAT file: its records say themselves what they are", "disk", v.dir)
+		}
+		return v.writeFormat(name)
+	}
+	if err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	got := make([]byte, 64)
+	n, err := f.ReadAt(got, 0)
+	if err := errors.Join(ignore(err, io.EOF), f.Close()); err != nil {
+		return fmt.Errorf("disk: reading %s: %w", name, err)
+	}
+	switch {
+	case string(got[:n]) == formatName:
+		return nil
+	case n == 0:
+		return errors.Join(v.o.FS.Remove(name), v.writeFormat(name)) // torn when it was made
+	}
+	return fmt.Errorf("%w: %s was written as %q, and this program reads and writes %q; "+
+		"run the version that wrote it, or empty the directory (it is a cache: the origins have everything)",
+		errVersion, v.dir, strings.TrimSpace(string(got[:n])), strings.TrimSpace(formatName))
+}
+
+func ignore(err, what error) error {
+	if errors.Is(err, what) {
+		return nil
+	}
+	return err
+}
+
+func (v *volume) writeFormat(name string) error {
+	f, err := v.o.FS.Create(name)
+	if err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	_, err = f.WriteAt([]byte(formatName), 0)
+	if err := errors.Join(err, f.Sync(), f.Close(), v.o.FS.SyncDir(v.dir)); err != nil {
+		return fmt.Errorf("disk: writing %s: %w", name, err)
+	}
+	return nil
+}
+
+// replay has the segments tell the index what there is.
+func (v *volume) replay(ids []uint32) error {
+	p := &replay{v: v, good: make(map[uint64]struct{})}
+	lastLine, started := time.Now(), time.Now()
+	for i, id := range ids {
+		if err := p.segment(id, len(ids)-1-i); err != nil {
+			if errors.Is(err, errVersion) {
+				return fmt.Errorf("disk: %s: %w; run the version that wrote it, or empty the directory", v.name(id), err)
+			}
+			v.health.ioErrors.Add(1)
+			v.o.Logger.Warn("a segment cannot be read", "disk", v.dir, "segment", id, "error", err)
+			p.damaged = true
+		}
+		v.o.Progress(v.dir, i+1, len(ids))
+		if time.Since(lastLine) > progressInterval {
+			lastLine = time.Now()
+			v.o.Logger.Info("reading the disk", "disk", v.dir, "segments", i+1, "of", len(ids))
+		}
+		v.nextID = id + 1
+	}
+	// What a head needs must be there.
+	first := v.nextID
+	if len(v.segments) > 0 {
+		first = v.segments[0].id
+	}
+	v.dropRows(func(r *row) bool { return r.oldest < first }, &v.health.lost)
+	v.o.Logger.Info("the disk is open", "disk", v.dir, "responses", v.count.Load(), "segments", len(ids),
+		"read", p.read, "damaged", v.health.damaged.Load(), "took", time.Since(started))
+	return nil
+}
+
+// progressInterval is the time between two lines of progress.
+const progressInterval = 2 * time.Second
+
+// replay is the state of reading a disk.
+type replay struct {
+	v    *volume
+	read int // segments that the checkpoint did not have
+	// good has the chunks (segment and offset of the bytes) that were read and
+	// found right, in segments that may not have been synced.
+	good map[uint64]struct{}
+	tail uint32 // the first of those segments
+	// damaged: something could not be read, nobody knows what. Whatever comes
+	// after, what came before may have been taken away by it.
+	damaged bool
+}
+
+// unsyncedBytes and unsyncedSegments: bodies are read and checked in this much of a
+// disk's end, because not all of it may have been synced.
+const (
+	unsyncedBytes    = maxPending + 8<<20
+	unsyncedSegments = 3
+)
+
+// segment opens one segment, before later others, and applies what it says.
+func (p *replay) segment(id uint32, later int) error {
+	v := p.v
+	f, err := v.o.FS.Open(v.name(id))
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s := &segment{v: v, id: id, old: true, end: size, written: size, synced: size, sealed: true}
+	s.pins.Store(1)
+	s.settled.Store(true)
+	s.file.Store(&f)
+	v.segments = append(v.segments, s)
+	v.sealed += size
+	if v.checkpoint != nil {
+		packed, err := v.checkpoint.Notes(id)
+		if err == nil && packed != nil && len(packed)%noteSize == 0 {
+			for ; len(packed) > 0; packed = packed[noteSize:] {
+				n := parseNote(packed)
+				p.apply(s, &n)
+			}
+			return nil
+		}
+	}
+	p.read++
+	deep := later < unsyncedSegments || int64(later)*v.o.segmentSize < unsyncedBytes
+	if deep && p.tail == 0 {
+		p.tail = id
+	}
+	if err := p.scan(s, f, deep); err != nil {
+		return err
+	}
+	v.note(s)
+	return nil
+}
+
+// apply tells the index of one record.
+func (p *replay) apply(s *segment, n *note) {
+	v := p.v
+	if p.damaged {
+		p.damaged = false
+		v.doubt()
+	}
+	sh := v.index.shard(&n.key)
+	switch n.kind {
+	case kindHead:
+		v.st.order.Store(max(v.st.order.Load(), n.order))
+		r := n.row(s.id)
+		if i := v.index.variant(sh, &n.key, n.variant); i != 0 {
+			v.account(sh.row(i), -1)
+			r.next = sh.row(i).next
+			*sh.row(i) = r
+		} else {
+			v.index.insert(sh, r)
+		}
+		v.account(&r, 1)
+	case kindTombstone:
+		if i := v.index.variant(sh, &n.key, n.variant); i != 0 {
+			v.drop(sh, i)
+		}
+	case kindInvalidation:
+		for i := v.index.first(sh, &n.key); i != 0; i = sh.following(i) {
+			sh.row(i).flags |= flagDoubt
+		}
+	case kindWipe:
+		var ignored counter
+		v.dropRows(func(*row) bool { return true }, &ignored)
+	}
+}
+
+// counter counts for nobody.
+type counter int64
+
+// Add adds.
+func (c *counter) Add(n int64) int64 {
+	*c += counter(n)
+	return int64(*c)
+}
+
+// doubt makes everything that is found so far invalid until it is validated.
+func (v *volume) doubt() {
+	for i := range v.index.shards {
+		v.index.shards[i].walk(func(_ uint32, r *row) { r.flags |= flagDoubt })
+	}
+}
+
+// scan reads a segment's records. deep: with their bodies.
+func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
+	w, before := &sliding{f: f, size: s.end}, p.damaged
+	end := int64(0) // of the last record that is right
+	for off := int64(0); off+headerSize <= s.end; {
+		r, front, err := w.record(s.id, off)
+		switch {
+		case errors.Is(err, errDamaged):
+			if !p.damaged {
+				p.v.health.damaged.Add(1)
+			}
+			p.damaged = true
+			off += recordAlign // look for the next one
+			continue
+		case err != nil:
+			return err
+		}
+		n := noteOf(&r, front)
+		if deep && !p.whole(w, &r, off) {
+			// It was not all written, or has changed since. What it took the
+			// place of may be all right, but nobody knows.
+			p.v.health.damaged.Add(1)
+			n.kind = kindInvalidation
+		}
+		s.notes = append(s.notes, n)
+		p.apply(s, &n)
+		off += r.size()
+		end = off
+	}
+	if s.end > end {
+		p.damaged = before && end == 0 // a torn end: nothing came after it
+		if f.Truncate(end) == nil {
+			s.end, s.written, s.synced = end, end, end
+			p.v.sealed -= w.size - end
+		}
+	}
+	return nil
+}
+
+// whole checks a record's body, and that the chunks it needs are.
+func (p *replay) whole(w *sliding, r *record, off int64) bool {
+	if r.body > 0 {
+		b, err := w.at(off+headerSize+int64(r.front), int(r.body))
+		if err != nil || checksum(b) != r.bodySum {
+			return false
+		}
+	}
+	switch r.kind {
+	case kindChunk:
+		p.good[uint64(r.seg)<<32|uint64(r.off+headerSize)] = struct{}{}
+	case kindHead:
+		b, err := w.at(off+headerSize, int(r.front))
+		if err != nil {
+			return false
+		}
+		f, err := parseFront(b, r)
+		if err != nil {
+			return false
+		}
+		own := r.off + headerSize + r.front
+		if r.body > 0 {
+			p.good[uint64(r.seg)<<32|uint64(own)] = struct{}{}
+		}
+		for i := range f.extents {
+			x := &f.extents[i]
+			if _, ok := p.good[uint64(x.seg)<<32|uint64(x.off)]; !ok && x.seg >= p.tail {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sliding reads a file through a window of memory.
+type sliding struct {
+	f    vfs.File
+	size int64
+	off  int64
+	buf  []byte
+}
+
+// slidingSize is the window's size in bytes.
+const slidingSize = 2 << 20
+
+// at returns n bytes at off, which stay right until the next call.
+func (w *sliding) at(off int64, n int) ([]byte, error) {
+	if off+int64(n) > w.size {
+		return nil, errDamaged
+	}
+	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
+		if cap(w.buf) < max(n, slidingSize) {
+			w.buf = make([]byte, max(n, slidingSize))
+		}
+		w.buf = w.buf[:min(int64(cap(w.buf)), w.size-off)]
+		w.off = off
+		if got, err := w.f.ReadAt(w.buf, off); got < len(w.buf) {
+			w.buf = w.buf[:0]
+			return nil, fmt.Errorf("%d bytes at %d: %w", n, off, err)
+		}
+	}
+	return w.buf[off-w.off:][:n:n], nil
+}
+
+// record reads and checks the header and front of a record.
+func (w *sliding) record(seg uint32, off int64) (r record, front []byte, err error) {
+	b, err := w.at(off, headerSize)
+	if err != nil {
+		return r, nil, err
+	}
+	r, version := parseHeader(b, seg, uint32(off))
+	if version != nil && !errors.Is(version, errVersion) {
+		return r, nil, version
+	}
+	if b, err = w.at(off, headerSize+int(r.front)); err != nil {
+		return r, nil, err
+	}
+	if !verify(b, &r) {
+		return r, nil, errDamaged // not another version's, then
+	}
+	return r, b[headerSize:], version
+}

@@ -1,0 +1,306 @@
+// Package disk is the disk tier: a storage.Store that keeps responses in files.
+//
+// # How it works
+//
+// A Store spreads keys over disks by hash; each disk is a volume of its own. A
+// volume is a log: what is stored is appended, as self-describing checksummed
+// records (record.go), to segment files (segment.go), by way of memory that a
+// flusher writes out (flush.go). A compact index in memory (index.go) is the truth
+// for what is found. A look-up reads a head from the disk, never a body of any
+// size (load.go); readers read bodies chunk by chunk, and check each chunk once
+// (reader.go). A writer collects a chunk in memory, where readers follow it
+// (writer.go, fill.go, window.go), and ends with the head's record (publish.go).
+// Space is reclaimed a segment at a time, the oldest first (reclaim.go). At start,
+// the records tell the index again (open.go), or the checkpoint does
+// (checkpoint.go).
+//
+// # What survives what
+//
+// What Commit, Freshen, Invalidate and Remove did survives the process's being
+// killed once Options.FlushInterval has passed, and power loss once
+// Options.SyncInterval has passed beside; a segment that is full is synced at once.
+// What did not survive is as if it had not happened: older responses may then be
+// found again, except what a Ledger says was purged.
+//
+// # When a disk fails
+//
+// A disk that cannot be written takes nothing more, but is read; one that cannot
+// be read is left alone. Either is tried again after Options.Retry. Damage costs
+// the response that it is found in. Nothing is ever returned unchecked, no error
+// of the disk fails anything but the call that met it, and each is counted.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// Store is the disk tier. Close must be called.
+type Store struct {
+	o       *settings
+	volumes []*volume
+	total   uint64 // of the disks' sizes
+	witness storage.Witness
+	closed  atomic.Bool
+	order   atomic.Uint64 // of publication
+	filling atomic.Int64  // bytes of memory in bodies being written
+	stats   counters
+}
+
+// counters are Stats being counted.
+type counters struct {
+	stored, evicted, replaced, removed, freshened, invalidated, doomed, tooLarge, aborted, carried atomic.Int64
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// volume returns the disk of a key, by its size's share of all.
+func (st *Store) volume(key *storage.Key) *volume {
+	if len(st.volumes) == 1 {
+		return st.volumes[0]
+	}
+	at := spread(key, st.total)
+	for _, v := range st.volumes {
+		if size := uint64(v.limit); at >= size {
+			at -= size
+			continue
+		}
+		return v
+	}
+	return st.volumes[0]
+}
+
+// own returns x if it is an entry of this store.
+func (st *Store) own(x storage.Entry) *entry {
+	if e, ok := x.(*entry); ok && e.v.st == st {
+		return e
+	}
+	return nil
+}
+
+// Remove takes e out.
+func (st *Store) Remove(x storage.Entry) {
+	if e := st.own(x); e != nil && e.v.expel(e) {
+		st.stats.removed.Add(1)
+	}
+}
+
+// expel takes an entry out of the index. False: it was not in.
+func (v *volume) expel(e *entry) bool {
+	s := v.index.shard(&e.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !e.indexed.Load() {
+		return false
+	}
+	v.remove(s, e.row)
+	return true
+}
+
+// dismiss takes out an entry that cannot be read, and counts why.
+func (v *volume) dismiss(e *entry, why *atomic.Int64) {
+	if why != nil {
+		why.Add(1)
+		v.o.Logger.Warn("a damaged record was dropped", "disk", v.dir, "segment", e.seg)
+	}
+	if v.expel(e) {
+		v.st.stats.removed.Add(1)
+	}
+}
+
+// Freshen replaces e's head.
+func (st *Store) Freshen(x storage.Entry, stored *message.Stored, sequence uint64) error {
+	e := st.own(x)
+	if e == nil {
+		return fmt.Errorf("disk: freshening another store's entry: %w", storage.ErrGone)
+	}
+	s := copyStored(stored)
+	deadline := time.Now().Add(appendWait)
+	for {
+		err := e.v.freshen(e, s, sequence)
+		if err == errBusy && e.v.waitRoom(deadline) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("disk: freshening: %w", e.v.unkept(err))
+		}
+		st.stats.freshened.Add(1)
+		return nil
+	}
+}
+
+// freshen is one attempt at Freshen.
+func (v *volume) freshen(e *entry, s *message.Stored, sequence uint64) error {
+	sh := v.index.shard(&e.key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !e.indexed.Load() {
+		return storage.ErrGone
+	}
+	if s.Terms.Flags &^= message.TermPartial; !e.body.Load().complete {
+		s.Terms.Flags |= message.TermPartial
+	}
+	// The new head is judged before anybody can find it, and under the lock: a
+	// purge that comes later is found by the look-ups that come later.
+	now := max(v.o.Ledger.Sequence(), sequence)
+	if now > sequence {
+		verdict := v.o.Ledger.Judge(e, sequence)
+		if verdict == storage.Removed {
+			return fmt.Errorf("what was purged: %w", storage.ErrGone)
+		}
+		v.apply(verdict, s)
+	}
+	if variant := variantOf(s.Nominated); variant != e.variant {
+		return v.revariant(sh, e, s, variant, sequence, now)
+	}
+	return v.rewrite(sh, e, s, sequence, now)
+}
+
+// revariant is rewrite for a head whose nominated fields have changed: what it was
+// found by before goes, and so does what is found by what it is found by now.
+// Under the shard's lock.
+func (v *volume) revariant(sh *shard, e *entry, s *message.Stored, variant uint32, sequence, checked uint64) error {
+	old := e.variant
+	if n := v.index.variant(sh, &e.key, variant); n != 0 {
+		v.st.stats.replaced.Add(1)
+		v.remove(sh, n)
+	}
+	e.variant = variant
+	if err := v.rewrite(sh, e, s, sequence, checked); err != nil {
+		e.variant = old
+		return err
+	}
+	v.bury(e.key, old)
+	return nil
+}
+
+// Invalidate applies RFC 9111 section 4.4 to one key: "A cache MUST invalidate
+// the target URI when it receives a non-error status code in response to an
+// unsafe request method". It reads nothing: the index notes it.
+func (st *Store) Invalidate(key storage.Key) int {
+	v := st.volume(&key)
+	s := v.index.shard(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for i := v.index.first(s, &key); i != 0; i = s.following(i) {
+		s.row(i).flags |= flagDoubt
+		if e := s.open[i]; e != nil {
+			e.reflag(message.TermInvalidated)
+		}
+		n++
+	}
+	for w := s.pending[key]; w != nil; w = w.older {
+		w.doomed.Store(true)
+	}
+	if n > 0 {
+		v.noteInvalidation(s, &key)
+	}
+	st.stats.invalidated.Add(int64(n))
+	return n
+}
+
+// noteInvalidation makes an invalidation last; where that is not possible, what was
+// invalidated does not outlast the process. Under the shard's lock.
+func (v *volume) noteInvalidation(s *shard, key *storage.Key) {
+	r := record{kind: kindInvalidation, key: *key}
+	if seg, err := v.append(&r, make([]byte, headerSize), nil, true); err == nil {
+		seg.unpin()
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := v.index.first(s, key); i != 0; i = s.following(i) {
+		v.owe(owing{*key, s.row(i).variant})
+	}
+}
+
+// reflag sets flags of the head. Under the shard's lock.
+func (e *entry) reflag(set message.TermFlags) {
+	s := *e.Stored()
+	s.Terms.Flags |= set
+	e.head.Store(&s)
+}
+
+// Stats returns counters and gauges.
+func (st *Store) Stats() storage.Stats {
+	c := &st.stats
+	s := storage.Stats{
+		Stored: c.stored.Load(), Evicted: c.evicted.Load(), Replaced: c.replaced.Load(), Removed: c.removed.Load(),
+		Freshened: c.freshened.Load(), Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(),
+		TooLarge: c.tooLarge.Load(), Aborted: c.aborted.Load(),
+	}
+	for _, v := range st.volumes {
+		s.Entries += v.count.Load()
+		s.Bytes += v.live.Load()
+		s.Rejected += v.health.busy.Load()
+	}
+	for _, d := range st.o.Disks {
+		s.Budget += d.Size
+	}
+	return s
+}
+
+// Close flushes and syncs everything, ends the background work and empties the
+// index.
+func (st *Store) Close() error {
+	if st.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	for _, v := range st.volumes {
+		errs = append(errs, v.shut())
+	}
+	return errors.Join(errs...)
+}
+
+// shut closes a volume.
+func (v *volume) shut() error {
+	close(v.stop)
+	done := make(chan struct{})
+	go func() {
+		v.workers.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(storage.FlushTimeout)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		return fmt.Errorf("disk: %s: not flushed within %v", v.dir, storage.FlushTimeout)
+	}
+	v.mu.Lock()
+	v.closing = true
+	v.seal()
+	list := v.segments
+	v.segments = nil
+	for _, s := range list {
+		v.condemn(s)
+	}
+	v.mu.Unlock()
+	for i := range v.index.shards {
+		s := &v.index.shards[i]
+		s.mu.Lock()
+		for n := range s.open {
+			v.close(s, n)
+		}
+		s.pages, s.free, s.rows = nil, 0, 0
+		clear(s.buckets)
+		s.mu.Unlock()
+	}
+	v.live.Store(0)
+	v.count.Store(0)
+	for _, s := range list {
+		s.unpin()
+	}
+	var err error
+	if v.checkpoint != nil {
+		err = v.checkpoint.Close()
+	}
+	return errors.Join(err, v.lock.Close())
+}

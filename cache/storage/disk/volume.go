@@ -1,0 +1,342 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edge/cache/storage"
+	"edge/cache/storage/vfs"
+)
+
+// volume is one disk: its log of segments and the index of what lies there.
+//
+// Locks, outer before inner: a shard's, the volume's, a segment's. None is held
+// over a wait or an operation on the disk: appending copies into memory, and the
+// flusher writes that out under no lock.
+type volume struct {
+	st    *Store
+	o     *settings
+	dir   string
+	limit int64 // of bytes, reclaimed but still pinned segments included
+	index index
+	lock  io.Closer // of the directory
+
+	mu             sync.Mutex
+	segments       []*segment // ascending; the last may be active
+	active         *segment   // nil: the next append begins one
+	nextID         uint32
+	sealed         int64         // bytes in segments that are sealed, and listed
+	condemned      int           // segments reclaimed but still pinned
+	condemnedBytes int64         // that those take
+	room           chan struct{} // closed when there may be room again; made when somebody waits
+	owed           map[owing]struct{}
+	owedAll        bool
+	closing        bool
+
+	health health
+
+	live  atomic.Int64 // bytes of what is found
+	count atomic.Int64 // rows
+
+	flushNow, reclaimNow chan struct{} // capacity 1
+	stop                 chan struct{}
+	workers              sync.WaitGroup
+
+	checkpoint Checkpoint // nil: none
+}
+
+// owing names a tombstone that could not be written yet.
+type owing struct {
+	key     storage.Key
+	variant uint32
+}
+
+// maxOwed bounds the tombstones owed. Beyond, everything on the disk is dropped once
+// it can be written again: rather that than what was taken away.
+const maxOwed = 1 << 16
+
+// Errors of appending.
+var (
+	// errBusy: there is no room now, but there may soon be.
+	errBusy = errors.New("disk: no room now")
+	// errNoRoom: as errBusy, but for reclaiming, which would wait for itself.
+	errNoRoom = errors.New("disk: no room")
+	// errOut: the disk takes nothing.
+	errOut = errors.New("disk: taken out")
+)
+
+// appendWait is how long a writer waits for room: for the flusher, or for a
+// segment to be reclaimed.
+const appendWait = 2 * time.Second
+
+// append writes a record behind all others and pins its segment for the caller.
+// mem is the header's room and the front. It never waits: errBusy where it would have
+// to. reserve: for reclaiming, which may use the last segment.
+func (v *volume) append(r *record, mem, body []byte, reserve bool) (*segment, error) {
+	r.front, r.body = uint32(len(mem)-headerSize), uint32(len(body))
+	size := r.size()
+	if size > v.o.segmentSize || r.front > maxFront {
+		return nil, fmt.Errorf("%w: a record of %d bytes", storage.ErrTooLarge, size)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.health.writesOut() || v.closing {
+		return nil, errOut
+	}
+	if err := v.payOwed(); err != nil {
+		return nil, err
+	}
+	return v.place(r, mem, body, reserve)
+}
+
+// place is append under mu.
+func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, error) {
+	size := r.size()
+	if v.pending() > maxPending {
+		v.wake(v.flushNow)
+		return nil, errBusy
+	}
+	s := v.active
+	if s == nil || s.end+size > v.o.segmentSize {
+		if s = v.rotate(reserve); s == nil {
+			if reserve {
+				return nil, errNoRoom
+			}
+			return nil, errBusy
+		}
+	}
+	s.add(size, func(to []byte, off int64) {
+		r.seg, r.off = s.id, uint32(off)
+		n := copy(to, mem)
+		r.put(to)
+		n += copy(to[n:], body)
+		clear(to[n:])
+	})
+	if v.checkpoint != nil && r.kind != kindChunk {
+		s.notes = append(s.notes, noteOf(r, mem[headerSize:]))
+	}
+	s.pin()
+	if s.pending() > blockSize {
+		v.wake(v.flushNow)
+	}
+	return s, nil
+}
+
+// pending returns how many bytes wait for the flusher. Under mu.
+func (v *volume) pending() (n int64) {
+	for i := len(v.segments) - 1; i >= 0; i-- {
+		s := v.segments[i]
+		if s.settled.Load() {
+			break
+		}
+		n += s.pending()
+	}
+	return n
+}
+
+// rotate begins a segment; nil where none may be begun. Under mu.
+func (v *volume) rotate(reserve bool) *segment {
+	left := v.limit - v.used()
+	if v.active != nil {
+		left += v.o.segmentSize - v.active.end
+	}
+	if left < (spareSegments+1)*v.o.segmentSize || len(v.segments)+v.condemned >= maxSegments {
+		v.wake(v.reclaimNow)
+	}
+	if left < v.o.segmentSize || left < 2*v.o.segmentSize && !reserve || len(v.segments)+v.condemned > maxSegments {
+		return nil
+	}
+	if v.active != nil {
+		v.seal()
+		v.wake(v.flushNow)
+	}
+	s := &segment{v: v, id: v.nextID}
+	s.pins.Store(1)
+	v.nextID++
+	v.segments = append(v.segments, s)
+	v.active = s
+	return s
+}
+
+// used returns the bytes that are taken, or promised: those of the active segment
+// all count. Under mu.
+func (v *volume) used() int64 {
+	n := v.sealed + v.condemnedBytes
+	if v.active != nil {
+		n += v.o.segmentSize
+	}
+	return n
+}
+
+// seal ends the active segment, if there is one. Under mu.
+func (v *volume) seal() {
+	if v.active != nil {
+		v.active.seal()
+		v.sealed += v.active.end
+		v.active = nil
+	}
+}
+
+// condemn counts a sealed segment that was taken off the list, until its last pin
+// goes. Under mu.
+func (v *volume) condemn(s *segment) {
+	v.sealed -= s.end
+	v.condemned++
+	v.condemnedBytes += s.end
+}
+
+// wake pokes a worker.
+func (v *volume) wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// stir tells those who wait for room. Under mu.
+func (v *volume) stir() {
+	if v.room != nil {
+		close(v.room)
+		v.room = nil
+	}
+}
+
+// waitRoom waits until there may be room again, and no longer than until the
+// deadline. False: it was reached. Under no lock.
+func (v *volume) waitRoom(deadline time.Time) bool {
+	left := time.Until(deadline)
+	if left <= 0 {
+		return false
+	}
+	v.mu.Lock()
+	if v.room == nil {
+		v.room = make(chan struct{})
+	}
+	ch := v.room
+	v.mu.Unlock()
+	v.wake(v.flushNow)
+	v.wake(v.reclaimNow)
+	t := time.NewTimer(min(left, 50*time.Millisecond)) // room may have come before ch was made
+	defer t.Stop()
+	select {
+	case <-ch:
+	case <-t.C:
+	}
+	return true
+}
+
+// appendWaiting is append that waits for room, for up to wait. Under no lock.
+func (v *volume) appendWaiting(r *record, mem, body []byte, wait time.Duration) (*segment, error) {
+	deadline := time.Now().Add(wait)
+	for {
+		s, err := v.append(r, mem, body, false)
+		if err != errBusy || !v.waitRoom(deadline) {
+			return s, err
+		}
+	}
+}
+
+// departed is told that a segment's last pin went.
+func (v *volume) departed(s *segment) {
+	v.mu.Lock()
+	v.condemned--
+	v.condemnedBytes -= s.end
+	v.stir()
+	v.mu.Unlock()
+}
+
+// segment returns a segment by number, pinned, or nil.
+func (v *volume) segment(id uint32) *segment {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	lo, hi := 0, len(v.segments)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if v.segments[mid].id < id {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(v.segments) || v.segments[lo].id != id {
+		return nil
+	}
+	v.segments[lo].pin()
+	return v.segments[lo]
+}
+
+// bury appends a tombstone for what was taken away, or owes it. Under the shard's
+// lock.
+func (v *volume) bury(key storage.Key, variant uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closing {
+		return
+	}
+	if !v.health.writesOut() && v.payOwed() == nil {
+		r := record{kind: kindTombstone, key: key, variant: variant}
+		if s, err := v.place(&r, make([]byte, headerSize), nil, true); err == nil {
+			s.unpin()
+			return
+		}
+	}
+	v.owe(owing{key, variant})
+}
+
+// owe notes a tombstone that is to be written. Under mu.
+func (v *volume) owe(o owing) {
+	if v.owedAll {
+		return
+	}
+	if len(v.owed) >= maxOwed {
+		v.owedAll, v.owed = true, nil
+		return
+	}
+	if v.owed == nil {
+		v.owed = make(map[owing]struct{})
+	}
+	v.owed[o] = struct{}{}
+}
+
+// payOwed appends the tombstones that are owed: before anything else is, so that
+// they take nothing away that came after. Under mu. Where everything is owed, the
+// flusher pays (drop).
+func (v *volume) payOwed() error {
+	if v.owedAll {
+		return errOut
+	}
+	for o := range v.owed {
+		r := record{kind: kindTombstone, key: o.key, variant: o.variant}
+		s, err := v.place(&r, make([]byte, headerSize), nil, true)
+		if err != nil {
+			return errBusy
+		}
+		s.unpin()
+		delete(v.owed, o)
+	}
+	return nil
+}
+
+// name returns a segment's file name.
+func (v *volume) name(id uint32) string { return path.Join(v.dir, fmt.Sprintf("%08x.seg", id)) }
+
+// file returns a segment's file, made if need be. For the flusher.
+func (v *volume) file(s *segment) (vfs.File, error) {
+	if f := s.file.Load(); f != nil {
+		return *f, nil
+	}
+	f, err := v.o.FS.Create(v.name(s.id))
+	if err != nil {
+		return nil, err
+	}
+	s.file.Store(&f)
+	if err := v.o.FS.SyncDir(v.dir); err != nil {
+		return nil, err
+	}
+	return f, nil
+}

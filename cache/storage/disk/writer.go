@@ -1,0 +1,307 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"edge/cache/storage"
+	"edge/message"
+)
+
+// writer implements storage.Writer. It belongs to one goroutine, but for doomed
+// and the two links, which belong to the index.
+type writer struct {
+	st      *Store
+	v       *volume
+	e       *entry
+	f       *fill
+	chunk   int64
+	part    bool
+	over    bool  // ended
+	broken  bool  // a Write ended with its context: nobody knows what it took
+	memory  int64 // bytes of pieces, as counted in Store.filling
+	keepErr error // why the body will not be kept although it goes on: window mode
+
+	doomed       atomic.Bool
+	older, newer *writer // other writers under the key; by the shard's lock
+}
+
+var _ storage.Writer = (*writer)(nil)
+
+const (
+	// firstPiece is what a body of unannounced length begins with, in bytes; it
+	// grows by pieceGrowth until it is a whole chunk.
+	firstPiece  = 4 << 10
+	pieceGrowth = 4
+	// maxFilling is how many bytes of memory bodies being written may take:
+	// more are not begun.
+	maxFilling = 64 << 20
+)
+
+// Entry returns the entry being written, retained for the caller.
+func (w *writer) Entry() storage.Entry {
+	w.e.refs.Add(1)
+	return w.e
+}
+
+// Write appends p.
+func (w *writer) Write(ctx context.Context, p []byte) error {
+	if w.over {
+		return fmt.Errorf("disk: write after the end: %w", storage.ErrAborted)
+	}
+	if w.broken {
+		return w.fail(fmt.Errorf("%w: write after one that its context ended", storage.ErrAborted))
+	}
+	if left := w.e.total - w.f.end; w.e.total >= 0 && int64(len(p)) > left {
+		return w.fail(fmt.Errorf("%w: %d bytes more than the %d announced", storage.ErrAborted, int64(len(p))-left, w.e.total))
+	}
+	for len(p) > 0 {
+		room, err := w.space(ctx, len(p))
+		if err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				w.broken = true
+				return err
+			}
+			return w.fail(err)
+		}
+		n := min(room, len(p))
+		w.f.publish(p[:n])
+		p = p[n:]
+	}
+	return nil
+}
+
+// fail ends the writing because nothing more can be accepted.
+func (w *writer) fail(err error) error {
+	w.Abort(err)
+	return err
+}
+
+// space sees to it that the last piece has room, and returns how much; want is
+// how many bytes are at hand.
+func (w *writer) space(ctx context.Context, want int) (int, error) {
+	f := w.f
+	if n := len(f.pieces); n > 0 {
+		if last := f.pieces[n-1]; len(last.mem) < cap(last.mem) {
+			return cap(last.mem) - len(last.mem), nil
+		}
+	}
+	if !f.window {
+		room, err := w.extend(want)
+		if err == nil {
+			return room, nil
+		}
+		w.keepErr = err
+		f.mu.Lock()
+		f.window = true
+		f.mu.Unlock()
+	}
+	return w.slide(ctx)
+}
+
+// extend makes room for bytes that are kept: the full piece becomes larger, or a
+// chunk of the log.
+func (w *writer) extend(want int) (int, error) {
+	f := w.f
+	if kept := f.end - f.start; kept >= w.st.o.MaxObject {
+		return 0, fmt.Errorf("%w: more than %d bytes", storage.ErrTooLarge, w.st.o.MaxObject)
+	}
+	at, have := f.end, 0
+	if len(f.pieces) > 0 {
+		at, have = f.pieces[0].at, len(f.pieces[0].mem)
+	}
+	room := int(w.chunk - at%w.chunk) // chunks end at multiples of their size, so that parts fit together
+	if have == room {
+		if err := w.store(appendWait); err != nil {
+			return 0, err
+		}
+		at, have, room = f.end, 0, int(w.chunk)
+	}
+	size := int(min(int64(room), w.st.o.MaxObject-(at-f.start)))
+	if w.e.total >= 0 {
+		size = int(min(int64(size), w.e.total-at))
+	}
+	if w.e.total < 0 || w.part {
+		size = min(size, max(firstPiece, have*pieceGrowth, have+want))
+	}
+	mem := make([]byte, have, size)
+	w.count(int64(size - have))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if have > 0 {
+		copy(mem, f.pieces[0].mem)
+		f.pieces[0] = &piece{at, mem} // readers go on with the old one
+	} else {
+		f.pieces = []*piece{{at, mem}}
+	}
+	return size - have, nil
+}
+
+// store makes the one piece there is a chunk of the log.
+func (w *writer) store(wait time.Duration) error {
+	c := w.f.pieces[0]
+	if len(w.f.chunks)+1 >= maxExtents {
+		return fmt.Errorf("%w: more than %d pieces", storage.ErrTooLarge, maxExtents)
+	}
+	r := record{kind: kindChunk, key: w.e.key, variant: w.e.variant, order: uint64(c.at), bodySum: checksum(c.mem)}
+	s, err := w.v.appendWaiting(&r, make([]byte, headerSize), c.mem, wait)
+	if err != nil {
+		return w.v.unkept(err)
+	}
+	n := uint32(len(c.mem))
+	x := extent{at: c.at, length: n, sum: r.bodySum, seg: r.seg, off: r.off + headerSize, take: n}
+	w.f.mu.Lock()
+	w.f.chunks = append(w.f.chunks, located{x, s})
+	w.f.pieces = nil
+	w.f.mu.Unlock()
+	w.count(-w.memory)
+	return nil
+}
+
+// unkept makes an error of appending one of the contract.
+func (v *volume) unkept(err error) error {
+	switch {
+	case errors.Is(err, errBusy):
+		v.health.busy.Add(1)
+		return fmt.Errorf("%w: %v", storage.ErrFull, err)
+	case errors.Is(err, errOut):
+		return fmt.Errorf("%w: %v", storage.ErrFull, err)
+	}
+	return err
+}
+
+// count adds to what the bodies being written take.
+func (w *writer) count(n int64) {
+	w.memory += n
+	w.st.filling.Add(n)
+}
+
+// Commit ends the body and makes the entry visible.
+func (w *writer) Commit(trailers []byte) error {
+	if w.over {
+		return fmt.Errorf("disk: commit after the end: %w", storage.ErrAborted)
+	}
+	if w.broken {
+		return w.fail(fmt.Errorf("%w: commit after a write that its context ended", storage.ErrAborted))
+	}
+	if !w.part && w.e.total >= 0 && w.f.end != w.e.total {
+		return w.fail(fmt.Errorf("%w: %d bytes of the %d announced", storage.ErrAborted, w.f.end, w.e.total))
+	}
+	w.over = true
+	defer w.e.Release()
+	defer func() { w.count(-w.memory) }()
+	if len(trailers) > 0 {
+		trailers = append([]byte(nil), trailers...)
+	} else {
+		trailers = nil
+	}
+	w.f.finish(filled, trailers, nil)
+	if w.keepErr != nil {
+		w.leave()
+		w.st.stats.tooLarge.Add(1)
+		return fmt.Errorf("%w, kept for its readers only", w.keepErr)
+	}
+	p := publication{e: w.e, w: w, chunks: w.f.chunks, trailers: trailers, part: w.part, size: w.f.end, doomed: &w.doomed}
+	if w.part {
+		p.size = w.e.total
+	}
+	if len(w.f.pieces) > 0 && len(w.f.pieces[0].mem) > 0 {
+		p.last = w.f.pieces[0]
+	}
+	return w.v.publish(&p)
+}
+
+// Abort ends the writing; readers get ErrAborted.
+func (w *writer) Abort(reason error) {
+	if w.over {
+		return
+	}
+	w.over = true
+	defer w.e.Release()
+	defer func() { w.count(-w.memory) }()
+	if !errors.Is(reason, storage.ErrAborted) {
+		reason = fmt.Errorf("%w: %v", storage.ErrAborted, reason)
+	}
+	w.st.stats.aborted.Add(1)
+	salvage := w.part && w.e.Stored().Terms.HasStrongValidator() && !w.f.window
+	if n := len(w.f.pieces); salvage && n > 0 && w.f.end%w.chunk == 0 && len(w.f.pieces[0].mem) > 0 {
+		_ = w.store(0) // a whole chunk; without it, what was stored before will do
+	}
+	w.f.finish(aborted, nil, reason)
+	if salvage && len(w.f.chunks) > 0 {
+		w.salvage()
+	}
+	w.leave()
+}
+
+// salvage keeps the whole chunks of an aborted part: they are right, whatever
+// became of the rest. Its readers hold the entry being written, which stays
+// aborted; what is kept is an entry of its own.
+func (w *writer) salvage() {
+	o := &entry{v: w.v, key: w.e.key, variant: w.e.variant, names: w.e.names, total: w.e.total}
+	o.refs.Store(1)
+	o.head.Store(w.e.Stored())
+	o.sequence.Store(w.e.sequence.Load())
+	p := publication{e: o, chunks: w.f.chunks, part: true, size: w.e.total, doomed: &w.doomed}
+	_ = w.v.publish(&p) // not kept is no error: nothing was promised
+	o.Release()
+}
+
+// leave takes the writer off the index's list of pending ones, if it is there.
+func (w *writer) leave() {
+	s := w.v.index.shard(&w.e.key)
+	s.mu.Lock()
+	s.removePending(w)
+	s.mu.Unlock()
+}
+
+// Begin starts storing.
+func (st *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
+	switch {
+	case st.closed.Load():
+		return nil, storage.ErrClosed
+	case !p.Part && p.Total > st.o.MaxObject:
+		st.stats.tooLarge.Add(1)
+		return nil, fmt.Errorf("%w: %d bytes announced, %d at most", storage.ErrTooLarge, p.Total, st.o.MaxObject)
+	case p.Part && (p.Total < 0 || p.Offset < 0 || p.Offset > p.Total || p.Total > maxTotal) || !p.Part && p.Offset != 0:
+		return nil, fmt.Errorf("disk: a part at %d of %d cannot be placed", p.Offset, p.Total)
+	case st.filling.Load() > maxFilling:
+		return nil, fmt.Errorf("%w: bodies being written take %d bytes of memory", storage.ErrFull, st.filling.Load())
+	}
+	v := st.volume(&p.Key)
+	if v.health.writesOut() {
+		v.health.busy.Add(1)
+		return nil, fmt.Errorf("%w: %w", storage.ErrFull, errOut)
+	}
+	e := &entry{v: v, key: p.Key, names: storage.MakeNames(p), total: p.Total}
+	e.refs.Store(1)
+	e.sequence.Store(p.Sequence)
+	s := copyStored(p.Stored)
+	if s.Terms.Flags &^= message.TermPartial; p.Part {
+		s.Terms.Flags |= message.TermPartial
+	}
+	e.head.Store(s)
+	e.variant = variantOf(s.Nominated)
+	f := &fill{start: p.Offset, end: p.Offset}
+	e.fill.Store(f)
+	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.o.chunkFor(p.Total)}
+	v.index.addPending(w)
+	return w, nil
+}
+
+// copyStored returns a copy of s whose bytes lie in one arena of their own.
+func copyStored(s *message.Stored) *message.Stored {
+	c := *s
+	mem := make([]byte, 0, len(s.Head)+len(s.Nominated)+len(s.Reason)+len(s.Terms.ETag))
+	for _, p := range [...]*[]byte{&c.Head, &c.Nominated, &c.Reason, &c.Terms.ETag} {
+		if b := *p; b != nil {
+			n := len(mem)
+			mem = append(mem, b...)
+			*p = mem[n:len(mem):len(mem)]
+		}
+	}
+	return &c
+}
