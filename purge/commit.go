@@ -17,6 +17,8 @@ const (
 	// retryInterval is the time between two attempts to write a journal anew
 	// that could not be written.
 	retryInterval = 2 * time.Second
+	// closeTimeout bounds the wait for a disk at the end.
+	closeTimeout = 10 * time.Second
 	// maxQueued bounds what nobody waits for and is not written yet, in bytes;
 	// beyond it, whoever adds some waits all the same.
 	maxQueued = 4 << 20
@@ -258,8 +260,15 @@ func (j *journal) flush() error {
 	return b.err
 }
 
-// close writes what is left, and waits for it.
-func (j *journal) close() {
+// close writes what is left, and waits for it, closeTimeout at most.
+func (j *journal) close() error {
 	close(j.stop)
-	<-j.done
+	t := time.NewTimer(closeTimeout)
+	defer t.Stop()
+	select {
+	case <-j.done:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("purge: the journal was not closed within %v", closeTimeout)
+	}
 }

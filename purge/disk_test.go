@@ -24,20 +24,22 @@ func (d *fakeDisk) SoftPurge() error {
 	return d.softErr
 }
 
+// attach opens a ledger and attaches a disk.
+func attach(t *testing.T, f *forgetful, d *fakeDisk) *Ledger {
+	t.Helper()
+	l := open(t, Options{Path: "j", files: f})
+	if err := l.Attach(d); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // TestDisks: a disk that may have missed a purge is soft-purged whole, and only
 // such a one.
 func TestDisks(t *testing.T) {
 	f := newForgetful()
 	d := &fakeDisk{}
-	attach := func(f *forgetful, d *fakeDisk) *Ledger {
-		t.Helper()
-		l := open(t, Options{Path: "j", files: f})
-		if err := l.Attach(d); err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	l := attach(f, d)
+	l := attach(t, f, d)
 	mustPurge(t, l, Hard, must(ByTag("a")))
 	_ = l.Close()
 	if d.soft != 0 || d.seq < l.began+1 {
@@ -45,7 +47,7 @@ func TestDisks(t *testing.T) {
 	}
 	detached := *d
 
-	l = attach(f, d)
+	l = attach(t, f, d)
 	mustPurge(t, l, Hard, must(ByTag("b")))
 	last := l.Sequence()
 	if d.soft != 0 || d.seq != last {
@@ -54,7 +56,7 @@ func TestDisks(t *testing.T) {
 	_ = l.Close()
 
 	behind := detached // the journal still holds what it missed
-	l = attach(f, &behind)
+	l = attach(t, f, &behind)
 	if behind.soft != 0 {
 		t.Error("a disk that the journal can bring up to date was purged")
 	}
@@ -68,27 +70,32 @@ func TestDisks(t *testing.T) {
 	}
 	_ = l.Close()
 	behind = detached
-	_ = attach(f, &behind).Close()
+	_ = attach(t, f, &behind).Close()
 	if behind.soft != 1 {
 		t.Error("a disk behind the journal's tail was not purged")
 	}
 
 	lost := *d
-	l = attach(newForgetful(), &lost)
+	l = attach(t, newForgetful(), &lost)
 	if lost.soft != 1 {
 		t.Error("with the journal lost, the disk was not purged")
 	}
 	if l.Sequence() <= last {
 		t.Errorf("sequences go on at %d, and the disk has responses of up to %d", l.Sequence(), last)
 	}
-	_ = l.Close()
+}
 
+// TestDisksAhead: a disk that knows more than what was left of the journal.
+func TestDisksAhead(t *testing.T) {
+	lost := &fakeDisk{}
+	l := attach(t, newForgetful(), lost)
+	_ = l.Close()
 	ahead := fakeDisk{epoch: lost.epoch, seq: lost.seq + 100*runSpan}
-	l = attach(l.journal.fs.(*forgetful), &ahead)
+	l = attach(t, l.journal.fs.(*forgetful), &ahead)
 	if ahead.soft != 1 || l.Sequence() <= lost.seq+100*runSpan {
 		t.Error("a journal that lost its end goes unnoticed")
 	}
-	last = l.Sequence()
+	last := l.Sequence()
 	_ = l.Close()
 	if l = open(t, Options{Path: "j", files: l.journal.fs}); l.Sequence() <= last {
 		t.Error("the numbers that were passed over are given after all")

@@ -307,8 +307,11 @@ func (l *Ledger) Close() error {
 	if l.journal == nil {
 		return nil
 	}
-	l.journal.close()
+	err := l.journal.close()
 	l.unlock()
+	if err != nil {
+		return err
+	}
 	if l.journal.broken.Load() {
 		return ErrNotDurable
 	}

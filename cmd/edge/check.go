@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"edge/admin"
 	"edge/config"
 )
 
@@ -33,6 +34,11 @@ func (a *app) check(file, old string) error {
 	c, err := config.Load(file)
 	if err != nil {
 		return failure{err}
+	}
+	if path := c.Admin.TokensFile; path != "" {
+		if _, err := admin.LoadTokens(path); err != nil {
+			return failure{fmt.Errorf("admin.tokens_file: %w", err)}
+		}
 	}
 	if old != "" {
 		before, err := config.Load(old)
