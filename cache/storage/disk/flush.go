@@ -13,7 +13,7 @@ func (v *volume) flusher() {
 	defer v.workers.Done()
 	tick := time.NewTicker(v.o.FlushInterval)
 	defer tick.Stop()
-	lastSync := time.Now()
+	unsynced := time.Duration(0) // how long, at most
 	for {
 		sync := false
 		select {
@@ -24,8 +24,8 @@ func (v *volume) flusher() {
 		case <-tick.C:
 			v.recover()
 			v.payDrop()
-			if sync = time.Since(lastSync) >= v.o.SyncInterval; sync {
-				lastSync = time.Now()
+			if unsynced += v.o.FlushInterval; unsynced >= v.o.SyncInterval {
+				sync, unsynced = true, 0
 			}
 		}
 		v.flush(sync)
@@ -78,11 +78,9 @@ func (v *volume) write(s *segment) error {
 		if err != nil {
 			return err
 		}
-		start := time.Now()
 		if _, err := f.WriteAt(mem, off); err != nil {
 			return err
 		}
-		v.health.wrote(time.Since(start))
 		s.wrote(off + int64(len(mem)))
 		v.mu.Lock()
 		v.stir()

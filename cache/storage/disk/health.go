@@ -8,21 +8,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"edge/message"
 )
 
 // health is what is known of a disk's condition. Writing and reading are taken
 // out separately: a full disk can still be read.
 type health struct {
 	mu         sync.Mutex
-	writeErr   error     // why writing is out, nil if it is not
-	readErr    error     // likewise
-	retryAt    time.Time // when to look again
+	writeErr   error         // why writing is out, nil if it is not
+	readErr    error         // likewise
+	idle       time.Duration // since it was last looked at, while out; the flusher's
 	noWrite    atomic.Bool
 	noRead     atomic.Bool
 	readFails  atomic.Int32 // in a row
 	reading    atomic.Int32 // reads under way
-	lastAnswer atomic.Int64 // unix nanoseconds when a read last ended, or began where none was under way; 0: none is
-	slowest    atomic.Int64 // nanoseconds of the slowest write since it was last asked for
+	lastAnswer atomic.Int64 // the instant when a read last ended, or began where none was under way; 0: none is
 
 	// Counted reasons.
 	damaged, ioErrors, full, busy, slow, lost, outs, future atomic.Int64
@@ -39,21 +40,14 @@ const (
 func (h *health) writesOut() bool { return h.noWrite.Load() }
 func (h *health) readsOut() bool  { return h.noRead.Load() }
 
-func (h *health) wrote(d time.Duration) {
-	if int64(d) > h.slowest.Load() {
-		h.slowest.Store(int64(d))
-	}
-}
-
 // begin asks whether a read may be begun; end must follow if so.
-func (h *health) begin() bool {
+func (h *health) begin(now message.Instant) bool {
 	if h.noRead.Load() {
 		return false
 	}
-	now := time.Now().UnixNano()
 	if last := h.lastAnswer.Load(); last == 0 {
-		h.lastAnswer.CompareAndSwap(0, now)
-	} else if now-last > int64(slowAfter) {
+		h.lastAnswer.CompareAndSwap(0, int64(now))
+	} else if int64(now)-last > int64(slowAfter) {
 		h.slow.Add(1)
 		return false
 	}
@@ -65,7 +59,7 @@ func (h *health) begin() bool {
 func (h *health) end(v *volume, err error) {
 	last := int64(0) // nothing is waited for
 	if h.reading.Add(-1) > 0 {
-		last = time.Now().UnixNano()
+		last = int64(v.o.Clock())
 	}
 	h.lastAnswer.Store(last)
 	if err == nil {
@@ -77,7 +71,7 @@ func (h *health) end(v *volume, err error) {
 	h.ioErrors.Add(1)
 	if h.readFails.Add(1) == maxReadFails {
 		h.mu.Lock()
-		h.readErr, h.retryAt = err, time.Now().Add(v.o.Retry)
+		h.readErr = err
 		h.mu.Unlock()
 		h.noRead.Store(true)
 		h.outs.Add(1)
@@ -93,7 +87,7 @@ func (h *health) failWrite(v *volume, err error) {
 		h.ioErrors.Add(1)
 	}
 	h.mu.Lock()
-	h.writeErr, h.retryAt = err, time.Now().Add(v.o.Retry)
+	h.writeErr = err
 	h.mu.Unlock()
 	if !h.noWrite.Swap(true) {
 		h.outs.Add(1)
@@ -107,15 +101,12 @@ func (v *volume) recover() {
 	if !h.writesOut() && !h.readsOut() {
 		return
 	}
-	h.mu.Lock()
-	due := !time.Now().Before(h.retryAt)
-	h.mu.Unlock()
-	if !due {
+	if h.idle += v.o.FlushInterval; h.idle < v.o.Retry {
 		return
 	}
+	h.idle = 0
 	err := v.probe()
 	h.mu.Lock()
-	h.retryAt = time.Now().Add(v.o.Retry)
 	if err != nil {
 		h.writeErr = err
 		h.mu.Unlock()

@@ -246,7 +246,7 @@ func (v *volume) read(s *segment, off int64, n int, buf func(int) []byte) ([]byt
 			return p, nil
 		}
 	}
-	if !v.health.begin() {
+	if !v.health.begin(v.o.Clock()) {
 		return nil, errNotNow
 	}
 	p, err := s.read(off, n, buf)
@@ -336,6 +336,7 @@ func (v *volume) tell(e *entry, since uint64, before message.TermFlags) {
 // apply makes s what a verdict other than Removed says.
 func (v *volume) apply(verdict storage.Verdict, s *message.Stored) {
 	switch verdict {
+	case storage.Live, storage.Removed: // neither changes a head
 	case storage.Invalid:
 		s.Terms.Flags |= message.TermInvalidated
 	case storage.Stale:

@@ -151,7 +151,8 @@ func (v *volume) writeFormat(name string) error {
 // replay has the segments tell the index what there is.
 func (v *volume) replay(ids []uint32) error {
 	p := &replay{v: v, good: make(map[uint64]struct{})}
-	lastLine, started := time.Now(), time.Now()
+	started := v.o.Clock()
+	lastLine := started
 	for i, id := range ids {
 		if err := p.segment(id, len(ids)-1-i); err != nil {
 			if errors.Is(err, errVersion) {
@@ -162,8 +163,8 @@ func (v *volume) replay(ids []uint32) error {
 			p.damaged = true
 		}
 		v.o.Progress(v.dir, i+1, len(ids))
-		if time.Since(lastLine) > progressInterval {
-			lastLine = time.Now()
+		if now := v.o.Clock(); now.Sub(lastLine) > int64(progressInterval) {
+			lastLine = now
 			v.o.Logger.Info("reading the disk", "disk", v.dir, "segments", i+1, "of", len(ids))
 		}
 		v.nextID = id + 1
@@ -175,7 +176,7 @@ func (v *volume) replay(ids []uint32) error {
 	}
 	v.dropRows(func(r *row) bool { return r.oldest < first }, &v.health.lost)
 	v.o.Logger.Info("the disk is open", "disk", v.dir, "responses", v.count.Load(), "segments", len(ids),
-		"read", p.read, "damaged", v.health.damaged.Load(), "took", time.Since(started))
+		"read", p.read, "damaged", v.health.damaged.Load(), "took", time.Duration(v.o.Clock().Sub(started)))
 	return nil
 }
 
@@ -250,6 +251,7 @@ func (p *replay) apply(s *segment, n *note) {
 	}
 	sh := v.index.shard(&n.key)
 	switch n.kind {
+	case kindChunk: // a head says what becomes of it
 	case kindHead:
 		v.st.order.Store(max(v.st.order.Load(), n.order))
 		r := n.row(s.id)
@@ -339,6 +341,7 @@ func (p *replay) whole(w *sliding, r *record, off int64) bool {
 		}
 	}
 	switch r.kind {
+	case kindTombstone, kindWipe, kindInvalidation: // have nothing besides
 	case kindChunk:
 		p.good[uint64(r.seg)<<32|uint64(r.off+headerSize)] = struct{}{}
 	case kindHead:

@@ -9,7 +9,6 @@ import (
 
 	"edge/cache/storage"
 	"edge/cache/storage/vfs"
-	"edge/message"
 )
 
 // Disk is one of the directories that the tier is spread over.
@@ -20,7 +19,8 @@ type Disk struct {
 	Size int64
 }
 
-// Options configure a Store. The zero value of everything but Disks is a default.
+// Options configure a Store. The zero value of everything but Disks and Clock is
+// a default.
 type Options struct {
 	Disks []Disk
 	// MaxObject is the longest body kept, in bytes. Default: a quarter of the
@@ -45,9 +45,13 @@ type Options struct {
 	// on it survives power loss. Default 10 s.
 	SyncInterval time.Duration
 	// Retry is how long a disk that failed is left alone. Default 5 s.
-	Retry  time.Duration
+	Retry time.Duration
+	// Ledger tells of purges. Default storage.NoPurges.
 	Ledger storage.Ledger
-	Clock  storage.Clock
+	// Clock tells the time. There is no default: records outlive the process, so
+	// all of it must tell the time alike.
+	Clock storage.Clock
+	// Logger gets what an operator should know. Default: none.
 	Logger *slog.Logger
 	// FS is the filesystem. Default vfs.OS.
 	FS vfs.FS
@@ -100,8 +104,8 @@ type settings struct {
 
 // complete checks o and fills in defaults.
 func (o Options) complete() (*settings, error) {
-	if len(o.Disks) == 0 {
-		return nil, errors.New("disk: no disks")
+	if len(o.Disks) == 0 || o.Clock == nil {
+		return nil, errors.New("disk: no disks, or no clock")
 	}
 	smallest, largest := o.Disks[0].Size, int64(0)
 	seen := map[string]bool{}
@@ -156,10 +160,6 @@ func (s *settings) defaults() {
 	}
 	if s.Ledger == nil {
 		s.Ledger = storage.NoPurges{}
-	}
-	if s.Clock == nil {
-		start := time.Now()
-		s.Clock = func() message.Instant { return message.Instant(start.UnixNano() + int64(time.Since(start))) }
 	}
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)

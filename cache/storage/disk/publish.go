@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -50,11 +49,12 @@ func (v *volume) publish(p *publication) error {
 	e := p.e
 	e.storedAt = v.o.Clock()
 	e.order = v.st.order.Add(1)
-	deadline := time.Now().Add(appendWait)
+	wait := patience{wait: appendWait}
+	defer wait.done()
 	for attempt := 0; ; attempt++ {
 		err := v.attempt(p)
 		switch {
-		case err == errBusy && v.waitRoom(deadline):
+		case err == errBusy && v.waitRoom(&wait):
 			continue
 		case err == errMoved && attempt < publishAttempts:
 			continue

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"fmt"
-	"time"
 
 	"edge/cache/storage"
 	"edge/message"
@@ -169,10 +168,11 @@ func (v *volume) carry(s *segment, e *entry, hot bool, budget *int64) error {
 	if !whole && (len(extents) == 0 || !divided || !e.Stored().Terms.HasStrongValidator()) {
 		return storage.ErrGone
 	}
-	deadline := time.Now().Add(appendWait)
+	wait := patience{wait: appendWait}
+	defer wait.done()
 	for {
 		err := v.relocate(e, b, extents, last, whole)
-		if err != errBusy || !v.waitRoom(deadline) {
+		if err != errBusy || !v.waitRoom(&wait) {
 			return err
 		}
 	}
@@ -198,7 +198,8 @@ func (v *volume) carryChunk(e *entry, x *located) (located, error) {
 		return located{}, err
 	}
 	r := record{kind: kindChunk, key: e.key, variant: e.variant, order: uint64(x.at), bodySum: x.sum}
-	deadline := time.Now().Add(appendWait)
+	wait := patience{wait: appendWait}
+	defer wait.done()
 	for {
 		s, err := v.append(&r, make([]byte, headerSize), p, true)
 		if err == nil {
@@ -206,7 +207,7 @@ func (v *volume) carryChunk(e *entry, x *located) (located, error) {
 			to.s, to.seg, to.off = s, r.seg, r.off+headerSize
 			return to, nil
 		}
-		if err != errBusy || !v.waitRoom(deadline) {
+		if err != errBusy || !v.waitRoom(&wait) {
 			return located{}, err
 		}
 	}

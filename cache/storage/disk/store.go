@@ -120,10 +120,11 @@ func (st *Store) Freshen(x storage.Entry, stored *message.Stored, sequence uint6
 		return fmt.Errorf("disk: freshening another store's entry: %w", storage.ErrGone)
 	}
 	s := copyStored(stored)
-	deadline := time.Now().Add(appendWait)
+	wait := patience{wait: appendWait}
+	defer wait.done()
 	for {
 		err := e.v.freshen(e, s, sequence)
-		if err == errBusy && e.v.waitRoom(deadline) {
+		if err == errBusy && e.v.waitRoom(&wait) {
 			continue
 		}
 		if err != nil {

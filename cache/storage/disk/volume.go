@@ -206,12 +206,33 @@ func (v *volume) stir() {
 	}
 }
 
-// waitRoom waits until there may be room again, and no longer than until the
-// deadline. False: it was reached. Under no lock.
-func (v *volume) waitRoom(deadline time.Time) bool {
-	left := time.Until(deadline)
-	if left <= 0 {
+// patience is how long somebody waits for room, over any number of waits.
+type patience struct {
+	wait time.Duration
+	end  <-chan time.Time // nil before the first wait
+	stop func() bool
+}
+
+// roomRecheck is how long one wait lasts at most: room may have come before the
+// wait began.
+const roomRecheck = 50 * time.Millisecond
+
+// done ends the patience; it may never have begun.
+func (p *patience) done() {
+	if p.stop != nil {
+		p.stop()
+	}
+}
+
+// waitRoom waits until there may be room again. False: the patience is at its end.
+// Under no lock.
+func (v *volume) waitRoom(p *patience) bool {
+	if p.wait <= 0 {
 		return false
+	}
+	if p.end == nil {
+		t := time.NewTimer(p.wait)
+		p.end, p.stop = t.C, t.Stop
 	}
 	v.mu.Lock()
 	if v.room == nil {
@@ -221,21 +242,24 @@ func (v *volume) waitRoom(deadline time.Time) bool {
 	v.mu.Unlock()
 	v.wake(v.flushNow)
 	v.wake(v.reclaimNow)
-	t := time.NewTimer(min(left, 50*time.Millisecond)) // room may have come before ch was made
+	t := time.NewTimer(roomRecheck)
 	defer t.Stop()
 	select {
 	case <-ch:
 	case <-t.C:
+	case <-p.end:
+		p.wait = 0 // for once more, without waiting
 	}
 	return true
 }
 
 // appendWaiting is append that waits for room, for up to wait. Under no lock.
 func (v *volume) appendWaiting(r *record, mem, body []byte, wait time.Duration) (*segment, error) {
-	deadline := time.Now().Add(wait)
+	p := patience{wait: wait}
+	defer p.done()
 	for {
 		s, err := v.append(r, mem, body, false)
-		if err != errBusy || !v.waitRoom(deadline) {
+		if err != errBusy || !v.waitRoom(&p) {
 			return s, err
 		}
 	}
