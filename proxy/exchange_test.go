@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -173,4 +174,22 @@ func TestFollowersStreamWithTheLeader(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// Whoever has the whole of an answer finds it stored, at once.
+func TestWholeAnswerMeansStored(t *testing.T) {
+	r := newRig(t, func(c *originConn) bool {
+		// Head and content in two packets, as many origins write them.
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nETag: \"v\"\r\nContent-Length: 5\r\n\r\n")
+		_, err := io.WriteString(c, "hello")
+		return err == nil
+	})
+	defer r.close()
+	for i := range 300 {
+		path := fmt.Sprintf("/%d", i)
+		r.get(path).expect(t, 200, "fwd=uri-miss", "hello")
+		if a := r.get(path); !strings.Contains(a.Header.Get("Cache-Status"), "fwd=stale") {
+			t.Fatalf("%s: %s: not stored when the answer was whole", path, a.Header.Get("Cache-Status"))
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 
 	"edge/cache/statemachine"
@@ -30,9 +31,6 @@ func (x *exchange) serveStored(a *statemachine.Action) statemachine.Delivery {
 	// The hit path: the body in one piece, no reader.
 	if body := e.Bytes(); body != nil && e.Trailers() == nil {
 		return x.sendBody(body)
-	}
-	if e.Trailers() != nil {
-		x.out.Length = message.LengthUnknown // trailers need the chunked coding
 	}
 	rd := e.Reader(0, -1)
 	defer rd.Close()
@@ -137,22 +135,56 @@ func (x *exchange) sendFrom(rd storage.Reader, e source, live bool) statemachine
 	if x.sendHead() != nil || live && !x.hasBegun(e) && x.client.Flush() != nil {
 		return statemachine.ClientGone
 	}
+	if live {
+		err = x.follow(rd)
+	} else {
+		err = x.copy(rd, piece, err)
+	}
+	switch err {
+	case io.EOF:
+		return x.finish(storedTrailers(e))
+	case errClientGone:
+		return statemachine.ClientGone
+	}
+	return x.cut(err)
+}
+
+// errClientGone: what was read could not be sent.
+var errClientGone = errors.New("the client has gone")
+
+// copy sends what rd brings, beginning with the piece (or error) at hand, until
+// rd's error.
+func (x *exchange) copy(rd storage.Reader, piece []byte, err error) error {
+	for ; err == nil; piece, err = rd.Next(x.waitContext()) {
+		if x.write(piece) != nil {
+			return errClientGone
+		}
+	}
+	return err
+}
+
+// follow is copy for a fill: each piece leaves as it comes. The last byte of an
+// announced length waits until the fill has ended, so that whoever has the
+// whole answer finds it stored.
+func (x *exchange) follow(rd storage.Reader) error {
+	var last [1]byte
+	held := last[:0]
 	for {
-		if live || len(piece) == 0 && err == nil {
-			piece, err = rd.Next(ctx)
+		piece, err := rd.Next(x.waitContext())
+		if err == io.EOF && len(held) > 0 && x.write(held) != nil {
+			return errClientGone
 		}
 		if err != nil {
-			break
+			return err
 		}
-		if x.write(piece) != nil || live && x.client.Flush() != nil {
-			return statemachine.ClientGone
+		if n := len(piece) - 1; x.bytes+int64(n)+1 == x.out.Length {
+			held = append(held, piece[n])
+			piece = piece[:n]
 		}
-		piece = nil
+		if len(piece) > 0 && x.write(piece) != nil || len(held) == 0 && x.client.Flush() != nil {
+			return errClientGone
+		}
 	}
-	if err != io.EOF {
-		return x.cut(err)
-	}
-	return x.finish(storedTrailers(e))
 }
 
 // hasBegun reports whether the fill has brought content already: then the head
