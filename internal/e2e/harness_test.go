@@ -28,6 +28,15 @@ const patience = 20 * time.Second
 // long says whether attacks that take long are wanted.
 var long = os.Getenv("EDGE_LONG") != ""
 
+// fewer is how many of something there are, fewer where the race detector makes
+// each costly, unless attacks may take long.
+func fewer(usually, withRace int) int {
+	if raceBuild && !long {
+		return withRace
+	}
+	return usually
+}
+
 const skipWithoutLong = "takes long: set EDGE_LONG, or run make test-long"
 
 var binary string // the edge under attack
