@@ -57,7 +57,7 @@ func (x *exchange) fail(a *statemachine.Action) statemachine.Delivery {
 		return statemachine.Truncated
 	}
 	x.dropUpstream()
-	detail, proxyError := a.Reason.String(), ""
+	detail, proxyError := a.Reason.String(), internalError(a.Reason)
 	if e, ok := x.err.(*originError); ok {
 		proxyError = e.status
 		// What the client did wrong has a status of its own: 408, 413 ...
@@ -67,6 +67,21 @@ func (x *exchange) fail(a *statemachine.Action) statemachine.Delivery {
 		}
 	}
 	return x.answer(a.Status, detail, proxyError, a.Status == 503)
+}
+
+// internalError is the error type, RFC 9209 section 2.3, for what the machine
+// decided without a failed attempt at an origin to tell of.
+func internalError(why statemachine.Reason) string {
+	switch why {
+	case statemachine.ReasonBadNotModified, statemachine.ReasonMalformed:
+		return "http_protocol_error"
+	case statemachine.ReasonOnlyIfCached, statemachine.ReasonLockTimeout:
+		// "The intermediary generated the response itself without attempting
+		// to connect to the next hop." (section 2.3.29)
+		return "proxy_internal_response"
+	default:
+		return ""
+	}
 }
 
 // answer sends a short answer that edge makes up itself. No cache keeps it,
@@ -85,7 +100,7 @@ func (x *exchange) answer(status int, detail, proxyError string, retry bool) sta
 	b = append(b, "\r\n"...)
 	if proxyError != "" {
 		// RFC 9209 section 2.1: the member is this node, error its type.
-		b = append(append(b, "Proxy-Status: "...), x.p.statusName...)
+		b = statemachine.AppendItem(append(b, "Proxy-Status: "...), x.p.statusName)
 		b = append(append(b, "; error="...), proxyError...)
 		b = append(b, "\r\n"...)
 	}

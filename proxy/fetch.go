@@ -167,7 +167,7 @@ func failureOf(e *originError) statemachine.Failure {
 		return statemachine.FailureClient
 	case e.timedOut:
 		return statemachine.FailureTimeout
-	case e.unavailable:
+	case e.unavailable, e.status == "destination_unavailable": // 503, RFC 9209 section 2.3.4
 		return statemachine.FailureUnavailable
 	case e.malformed:
 		return statemachine.FailureMalformed

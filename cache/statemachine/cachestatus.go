@@ -11,7 +11,7 @@ import (
 // the response's head is about to leave ("measured as closely as possible to
 // when the response header section is sent by the cache", section 2.4).
 func (d *Decision) AppendCacheStatus(dst []byte, name []byte, now Instant) []byte {
-	dst = appendItem(dst, name)
+	dst = AppendItem(dst, name)
 	if d.Forward == ReasonNone {
 		dst = append(dst, "; hit"...)
 	} else {
@@ -87,9 +87,9 @@ func floorSeconds(d Duration) int64 {
 	return n
 }
 
-// appendItem appends a Token where name is one, else a String (RFC 9651
+// AppendItem appends a Token where name is one, else a String (RFC 9651
 // sections 3.3.3 and 3.3.4); bytes that no String may hold become "?".
-func appendItem(dst, name []byte) []byte {
+func AppendItem(dst, name []byte) []byte {
 	if isItemToken(name) {
 		return append(dst, name...)
 	}

@@ -199,7 +199,7 @@ func (m *HTTPCache) classifyRequested(s *message.Stored, fresh bool, now Instant
 		return false, ReasonRequest
 	// 5.2.1.1: "the client prefers a response whose age is less than or equal
 	// to the specified number of seconds".
-	case d.maxAge >= 0 && age > d.maxAge:
+	case d.maxAge >= 0 && age > d.maxAge && !reloads(d, s, fresh):
 		return false, ReasonRequest
 	// 5.2.1.3: "whose freshness lifetime is no less than its current age plus
 	// the specified time in seconds".
@@ -215,6 +215,16 @@ func (m *HTTPCache) classifyRequested(s *message.Stored, fresh bool, now Instant
 		}
 	}
 	return false, ReasonStale
+}
+
+// reloads reports whether max-age=0 is a reload of what will not have changed.
+// RFC 8246 section 2.1: "proxies SHOULD skip conditionally revalidating fresh
+// responses containing the immutable extension unless there is a signal from
+// the client that a validation is necessary (e.g., a no-cache Cache-Control
+// request directive". User agents reload by max-age=0, and force a reload by
+// no-cache (section 3).
+func reloads(d *requestDirectives, s *message.Stored, fresh bool) bool {
+	return fresh && d.maxAge == 0 && s.Terms.Flags.Has(message.TermImmutable)
 }
 
 // staleAllowed reports whether s, stale, may be used within window for want

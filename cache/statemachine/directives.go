@@ -191,7 +191,7 @@ func (d *responseDirectives) take(name, arg []byte, form argumentForm) {
 	case message.EqualFoldString(name, "must-understand"):
 		d.mustUnderstand = d.mustUnderstand || plain
 	case message.EqualFoldString(name, "immutable"):
-		// RFC 8246 section 2: "Any arguments provided to 'immutable' have no
+		// RFC 8246 section 2: "If any arguments are present, they have no
 		// meaning and MUST be ignored."
 		d.immutable = true
 	}

@@ -62,11 +62,13 @@ func (o *connectionOptions) has(x *message.Field) bool {
 // message would mean something else without them. RFC 9110 section 7.6.1: "A
 // sender MUST NOT send a connection option corresponding to a field that is
 // intended for all recipients of the content. For example, Cache-Control is
-// never appropriate as a connection option".
+// never appropriate as a connection option". Nor may a client take CDN-Loop
+// away (RFC 8586 section 3: "CDNs cannot allow customers to modify or remove
+// it"), without which nodes behind this one could not tell a loop.
 func isEndToEnd(id message.FieldID) bool {
 	switch id {
 	case message.FieldHost, message.FieldContentLength, message.FieldContentEncoding, message.FieldContentRange,
-		message.FieldContentType, message.FieldCacheControl, message.FieldVary, message.FieldDate:
+		message.FieldContentType, message.FieldCacheControl, message.FieldVary, message.FieldDate, message.FieldCDNLoop:
 		return true
 	}
 	return false

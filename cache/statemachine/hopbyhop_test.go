@@ -20,6 +20,7 @@ func TestStripHopByHop(t *testing.T) {
 		{name: "known to concern one connection", lines: []string{"Keep-Alive: 1", "Proxy-Connection: 1", "TE: gzip", "Transfer-Encoding: chunked", "Upgrade: h2c", "HTTP2-Settings: x", "A: 1"}, want: []string{"A: 1"}},
 		{name: "not by a client's wish", lines: []string{"Connection: Host, content-length, cache-control", "Host: h", "Content-Length: 3", "Cache-Control: no-store"},
 			want: []string{"Host: h", "Content-Length: 3", "Cache-Control: no-store"}},
+		{name: "the way a request came", lines: []string{"Connection: cdn-loop", "CDN-Loop: a"}, want: []string{"CDN-Loop: a"}},
 		{name: "named, though known", lines: []string{"Connection: cookie, authorization", "Cookie: a", "Authorization: b"}},
 		{name: "trailers", lines: []string{"TE: gzip, Trailers", "Trailer: a", "Connection: te"}, trailers: true, want: []string{"Trailer: a", "TE: trailers"}},
 		{name: "no trailers", lines: []string{"TE: trailers", "Trailer: a"}},
