@@ -10,16 +10,16 @@ import (
 
 // Bounds on a sweep.
 const (
-	// sweepBurst is how many stored responses are visited without a pause: a
-	// store that holds no more is counted in the answer.
+	// sweepBurst is up to how many stored responses are visited without a pause:
+	// a store that holds no more is counted in the answer.
 	sweepBurst = 16384
-	// sweepRate is how many a second are visited after that.
+	// sweepRate is how many a second are visited of a larger one.
 	sweepRate = 250_000
 	// sweepBatch is how many are visited between two pauses.
 	sweepBatch = 2048
 	// countSmall and countLarge are how long an answer waits for the count
 	// where the store holds up to sweepBurst responses, and where it holds more.
-	countSmall, countLarge = time.Second, 2 * time.Millisecond
+	countSmall, countLarge = time.Second, time.Millisecond
 )
 
 // sweeper visits every stored response after a purge. The store takes out what
@@ -32,7 +32,7 @@ type sweeper struct {
 	running atomic.Bool
 	visited atomic.Uint64 // in all
 	sweeps  atomic.Uint64
-	large   atomic.Bool
+	store   atomic.Pointer[storage.Store]
 }
 
 func (s *sweeper) init() {
@@ -46,6 +46,12 @@ func (s *sweeper) want() {
 	}
 }
 
+// large reports whether the store holds too much to be counted in an answer.
+func (s *sweeper) large() bool {
+	store := s.store.Load()
+	return store != nil && (*store).Stats().Entries > sweepBurst
+}
+
 func (s *sweeper) close() {
 	close(s.stop)
 	s.done.Wait()
@@ -55,7 +61,7 @@ func (s *sweeper) close() {
 // from store. It is called once.
 func (l *Ledger) Reclaim(store storage.Store) {
 	s := &l.sweeper
-	s.large.Store(store.Stats().Entries > sweepBurst)
+	s.store.Store(&store)
 	s.done.Go(func() {
 		for {
 			select {
@@ -75,17 +81,17 @@ func (l *Ledger) sweep(store storage.Store) {
 	seq := l.Sequence()
 	s.running.Store(true)
 	defer s.running.Store(false)
-	n, whole := 0, true
+	n, whole, large := 0, true, s.large()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	began := l.clock()
 	store.Each(func(storage.Entry) bool {
 		s.visited.Add(1)
 		n++
-		if n < sweepBurst || n%sweepBatch != 0 {
+		if !large && n < sweepBurst || n%sweepBatch != 0 {
 			return true
 		}
-		timer.Reset(time.Duration(n-sweepBurst)*time.Second/sweepRate - time.Duration(l.clock().Sub(began)))
+		timer.Reset(time.Duration(n)*time.Second/sweepRate - time.Duration(l.clock().Sub(began)))
 		select {
 		case <-timer.C:
 		case <-s.stop:
@@ -93,7 +99,6 @@ func (l *Ledger) sweep(store storage.Store) {
 		}
 		return whole
 	})
-	s.large.Store(n > sweepBurst)
 	if !whole {
 		return
 	}
@@ -107,7 +112,7 @@ func (l *Ledger) sweep(store storage.Store) {
 
 // CountWait is how long an answer should wait for its receipt to be final.
 func (l *Ledger) CountWait() time.Duration {
-	if l.sweeper.large.Load() {
+	if l.sweeper.large() {
 		return countLarge
 	}
 	return countSmall
