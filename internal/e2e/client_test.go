@@ -143,7 +143,7 @@ func TestOddMethodsAndForms(t *testing.T) {
 	e.calm()
 }
 
-// TestConnectionListsWhatItMust not: fields named in Connection are the hop's
+// TestConnectionNamesSensitiveFields: fields named in Connection are the hop's
 // own, but nobody takes the origin's Host or framing away, and what a client
 // strips of its own request makes no other key.
 func TestConnectionNamesSensitiveFields(t *testing.T) {

@@ -274,8 +274,7 @@ func TestInvalidationFlood(t *testing.T) {
 	e.calm()
 }
 
-// TestManyTries: a client that makes a new connection and asks a new thing each
-// time leaves nothing.
+// TestAborts: clients that leave at any moment, in any way, leave nothing.
 func TestAborts(t *testing.T) {
 	o := serve(t, func(r *request) bool {
 		return r.say("HTTP/1.1 200 OK\nCache-Control: max-age=60", strings.Repeat(r.URL.Path, 40_000))

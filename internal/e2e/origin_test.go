@@ -105,8 +105,8 @@ func breakEverywhere(t *testing.T, raw string, untilClose bool, name string, fau
 	e.calm()
 }
 
-// TestCrowd: a thousand (fewer under the race detector) ask at once for one thing that is slow to come, and
-// something happens on the way.
+// TestCrowd: a thousand ask at once for one thing that is slow to come (fewer
+// under the race detector), and something happens on the way.
 func TestCrowd(t *testing.T) {
 	clients := fewer(1000, 200)
 	body := strings.Repeat("0123456789", 20000)
