@@ -1,35 +1,111 @@
 package disk
 
-// Checkpoint keeps the notes of sealed segments, so that they need not be read at
-// start. It is a convenience: what it does not have, or has wrong, is read from
-// the segments. Its methods are called by one goroutine at a time, but for Forget.
-type Checkpoint interface {
-	// Note keeps a segment's notes, packed. They never change.
-	Note(segment uint32, packed []byte) error
-	// Notes returns them, nil where there are none, or where they are
-	// damaged.
-	Notes(segment uint32) ([]byte, error)
-	// Forget drops a segment's notes.
-	Forget(segment uint32) error
-	// Close ends it.
-	Close() error
-}
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+)
 
-// note gives a settled segment's notes to the checkpoint. For the flusher.
+// The checkpoint: what the index needs to know of a sealed segment, in a file
+// beside it, so that the segment need not be read at start. It is written
+// behind, once, when the segment is synced, and never changes, so there is
+// nothing that a crash could leave half true. Where it is lost or damaged, or is
+// not of the segment that is there, the segment is read and it is made anew.
+//
+// "%08x.idx", version 1, little-endian:
+//
+//	0 "edge idx" | 8 version, 4 bytes | 12 segment, 4 bytes | 16 the segment's
+//	length, 8 bytes | 24 CRC-32C of all the rest and of bytes 0 to 24 | 28 notes, 56
+//	bytes each: kind, flags, two of zero, then 4 bytes each variant, offset, bytes to
+//	read at a look-up, oldest segment needed, size in units of 8; key, 16 bytes;
+//	checked, order, 8 bytes each
+const (
+	idxMagic  = "edge idx"
+	idxHeader = 28
+)
+
+// idxName returns the name of a segment's checkpoint.
+func (v *volume) idxName(id uint32) string { return path.Join(v.dir, fmt.Sprintf("%08x.idx", id)) }
+
+// note writes a settled and synced segment's checkpoint. What fails costs the next
+// start some time, and nothing else. For the flusher.
 func (v *volume) note(s *segment) {
 	v.mu.Lock()
 	notes := s.notes
 	s.notes = nil
 	v.mu.Unlock()
-	if v.checkpoint == nil || notes == nil {
+	if notes == nil || s.gone.Load() {
 		return
 	}
-	packed := make([]byte, 0, len(notes)*noteSize)
-	for i := range notes {
-		packed = appendNote(packed, &notes[i])
-	}
-	if err := v.checkpoint.Note(s.id, packed); err != nil {
+	if err := v.writeIdx(s, packNotes(s, notes)); err != nil {
 		v.health.ioErrors.Add(1)
-		v.o.Logger.Warn("a segment is not in the checkpoint: it will be read at the next start", "disk", v.dir, "segment", s.id, "error", err)
+		v.o.Logger.Warn("a segment has no checkpoint: it will be read at the next start", "disk", v.dir, "segment", s.id, "error", err)
+	}
+}
+
+// packNotes makes the content of a checkpoint.
+func packNotes(s *segment, notes []note) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, idxHeader, idxHeader+len(notes)*noteSize)
+	copy(b, idxMagic)
+	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[12:], s.id)
+	le.PutUint64(b[16:], uint64(s.end))
+	for i := range notes {
+		b = appendNote(b, &notes[i])
+	}
+	le.PutUint32(b[24:], idxSum(b))
+	return b
+}
+
+func idxSum(b []byte) uint32 { return checksum(b[idxHeader:]) ^ checksum(b[:24]) }
+
+// writeIdx writes a checkpoint under another name first, so that nothing half
+// written has the name.
+func (v *volume) writeIdx(s *segment, b []byte) error {
+	tmp := path.Join(v.dir, "idx.tmp")
+	if err := v.o.FS.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := v.o.FS.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return v.o.FS.Rename(tmp, v.idxName(s.id))
+}
+
+// readIdx returns the packed notes of a segment; nil where there are none to go by.
+func (v *volume) readIdx(s *segment) []byte {
+	f, err := v.o.FS.Open(v.idxName(s.id))
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	size, err := f.Size()
+	if err != nil || size < idxHeader || (size-idxHeader)%noteSize != 0 || size > 2*v.o.segmentSize+idxHeader+s.end {
+		return nil
+	}
+	b := make([]byte, size)
+	if n, _ := f.ReadAt(b, 0); int64(n) < size {
+		return nil
+	}
+	le := binary.LittleEndian
+	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != formatVersion || le.Uint32(b[12:]) != s.id ||
+		le.Uint64(b[16:]) != uint64(s.end) || le.Uint32(b[24:]) != idxSum(b) {
+		return nil
+	}
+	return b[idxHeader:]
+}
+
+// forgetIdx removes a segment's checkpoint, if it has one.
+func (v *volume) forgetIdx(id uint32) {
+	if err := v.o.FS.Remove(v.idxName(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.health.ioErrors.Add(1)
 	}
 }

@@ -160,7 +160,9 @@ func (v *volume) forsake(s *segment) {
 			case r.kind == kindWipe:
 				v.owedAll = true
 			case r.kind == kindHead || r.kind == kindTombstone:
-				v.owe(owing{r.key, r.variant})
+				v.owe(owing{kindTombstone, r.key, r.variant})
+			case r.kind == kindInvalidation:
+				v.owe(owing{kindInvalidation, r.key, 0})
 			}
 			at += r.size()
 		}

@@ -52,9 +52,6 @@ func (v *volume) abandon() {
 	for _, s := range v.segments {
 		s.unpin()
 	}
-	if v.checkpoint != nil {
-		_ = v.checkpoint.Close() // nothing was written
-	}
 	if v.lock != nil {
 		_ = v.lock.Close() // likewise
 	}
@@ -75,12 +72,6 @@ func (v *volume) open() error {
 	}
 	if err := v.format(len(ids) > 0); err != nil {
 		return err
-	}
-	if v.o.Checkpoints != nil {
-		if v.checkpoint, err = v.o.Checkpoints(v.dir); err != nil {
-			v.o.Logger.Warn("no checkpoint: segments are read at every start", "disk", v.dir, "error", err)
-			v.checkpoint = nil
-		}
 	}
 	return v.replay(ids)
 }
@@ -150,10 +141,13 @@ func (v *volume) writeFormat(name string) error {
 
 // replay has the segments tell the index what there is.
 func (v *volume) replay(ids []uint32) error {
-	p := &replay{v: v, good: make(map[uint64]struct{})}
+	p := &replay{v: v, good: make(map[uint64]struct{}), deep: make(map[uint32]struct{})}
 	started := v.o.Clock()
 	lastLine := started
 	for i, id := range ids {
+		if i > 0 && id != ids[i-1]+1 {
+			p.damaged = true // what lay between is lost
+		}
 		if err := p.segment(id, len(ids)-1-i); err != nil {
 			if errors.Is(err, errVersion) {
 				return fmt.Errorf("disk: %s: %w; run the version that wrote it, or empty the directory", v.name(id), err)
@@ -188,9 +182,9 @@ type replay struct {
 	v    *volume
 	read int // segments that the checkpoint did not have
 	// good has the chunks (segment and offset of the bytes) that were read and
-	// found right, in segments that may not have been synced.
+	// found right in the segments that were read with their bodies, which deep has.
 	good map[uint64]struct{}
-	tail uint32 // the first of those segments
+	deep map[uint32]struct{}
 	// damaged: something could not be read, nobody knows what. Whatever comes
 	// after, what came before may have been taken away by it.
 	damaged bool
@@ -220,25 +214,24 @@ func (p *replay) segment(id uint32, later int) error {
 	s.file.Store(&f)
 	v.segments = append(v.segments, s)
 	v.sealed += size
-	if v.checkpoint != nil {
-		packed, err := v.checkpoint.Notes(id)
-		if err == nil && packed != nil && len(packed)%noteSize == 0 {
-			for ; len(packed) > 0; packed = packed[noteSize:] {
-				n := parseNote(packed)
-				p.apply(s, &n)
-			}
-			return nil
+	if packed := v.readIdx(s); packed != nil {
+		for ; len(packed) > 0; packed = packed[noteSize:] {
+			n := parseNote(packed)
+			p.apply(s, &n)
 		}
+		return nil
 	}
 	p.read++
 	deep := later < unsyncedSegments || int64(later)*v.o.segmentSize < unsyncedBytes
-	if deep && p.tail == 0 {
-		p.tail = id
+	if deep {
+		p.deep[id] = struct{}{}
 	}
 	if err := p.scan(s, f, deep); err != nil {
 		return err
 	}
-	v.note(s)
+	if f.Sync() == nil { // what the checkpoint says must not outlive what it says it of
+		v.note(s)
+	}
 	return nil
 }
 
@@ -248,10 +241,13 @@ func (p *replay) apply(s *segment, n *note) {
 	if p.damaged {
 		p.damaged = false
 		v.doubt()
+		s.notes = append(s.notes, note{kind: kindDoubt})
 	}
 	sh := v.index.shard(&n.key)
 	switch n.kind {
 	case kindChunk: // a head says what becomes of it
+	case kindDoubt:
+		v.doubt()
 	case kindHead:
 		v.st.order.Store(max(v.st.order.Load(), n.order))
 		r := n.row(s.id)
@@ -317,8 +313,10 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			p.v.health.damaged.Add(1)
 			n.kind = kindInvalidation
 		}
-		s.notes = append(s.notes, n)
 		p.apply(s, &n)
+		if n.kind != kindChunk {
+			s.notes = append(s.notes, n)
+		}
 		off += r.size()
 		end = off
 	}
@@ -341,7 +339,7 @@ func (p *replay) whole(w *sliding, r *record, off int64) bool {
 		}
 	}
 	switch r.kind {
-	case kindTombstone, kindWipe, kindInvalidation: // have nothing besides
+	case kindTombstone, kindWipe, kindInvalidation, kindDoubt: // have nothing besides
 	case kindChunk:
 		p.good[uint64(r.seg)<<32|uint64(r.off+headerSize)] = struct{}{}
 	case kindHead:
@@ -359,7 +357,8 @@ func (p *replay) whole(w *sliding, r *record, off int64) bool {
 		}
 		for i := range f.extents {
 			x := &f.extents[i]
-			if _, ok := p.good[uint64(x.seg)<<32|uint64(x.off)]; !ok && x.seg >= p.tail {
+			_, read := p.deep[x.seg]
+			if _, ok := p.good[uint64(x.seg)<<32|uint64(x.off)]; read && !ok {
 				return false
 			}
 		}

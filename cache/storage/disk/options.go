@@ -55,9 +55,6 @@ type Options struct {
 	Logger *slog.Logger
 	// FS is the filesystem. Default vfs.OS.
 	FS vfs.FS
-	// Checkpoints opens the checkpoint of a disk, or says why there is none, in which
-	// case segments are read at start. nil: there are no checkpoints.
-	Checkpoints func(dir string) (Checkpoint, error)
 	// Warm is asked, when space is reclaimed, whether a response is in use
 	// though this tier does not see it. Default: never.
 	Warm func(key storage.Key) bool

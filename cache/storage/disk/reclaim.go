@@ -93,11 +93,7 @@ func (v *volume) reclaim(s *segment) {
 			v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", s.id, "error", err)
 		}
 	}
-	if v.checkpoint != nil {
-		if err := v.checkpoint.Forget(s.id); err != nil {
-			v.health.ioErrors.Add(1)
-		}
-	}
+	v.forgetIdx(s.id)
 	s.unpin() // the list's
 }
 

@@ -81,6 +81,9 @@ const (
 	kindTombstone
 	kindWipe
 	kindInvalidation
+	// kindDoubt is in checkpoints only: before the next record, something was
+	// damaged.
+	kindDoubt
 )
 
 // The bounds of a record's parts, in bytes: more is not read.

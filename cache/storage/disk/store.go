@@ -200,15 +200,14 @@ func (st *Store) Invalidate(key storage.Key) int {
 		w.doomed.Store(true)
 	}
 	if n > 0 {
-		v.noteInvalidation(s, &key)
+		v.noteInvalidation(&key)
 	}
 	st.stats.invalidated.Add(int64(n))
 	return n
 }
 
-// noteInvalidation makes an invalidation last; where that is not possible, what was
-// invalidated does not outlast the process. Under the shard's lock.
-func (v *volume) noteInvalidation(s *shard, key *storage.Key) {
+// noteInvalidation makes an invalidation last. Under the shard's lock.
+func (v *volume) noteInvalidation(key *storage.Key) {
 	r := record{kind: kindInvalidation, key: *key}
 	if seg, err := v.append(&r, make([]byte, headerSize), nil, true); err == nil {
 		seg.unpin()
@@ -216,9 +215,7 @@ func (v *volume) noteInvalidation(s *shard, key *storage.Key) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for i := v.index.first(s, key); i != 0; i = s.following(i) {
-		v.owe(owing{*key, s.row(i).variant})
-	}
+	v.owe(owing{kindInvalidation, *key, 0})
 }
 
 // reflag sets flags of the head. Under the shard's lock.
@@ -299,9 +296,5 @@ func (v *volume) shut() error {
 	for _, s := range list {
 		s.unpin()
 	}
-	var err error
-	if v.checkpoint != nil {
-		err = v.checkpoint.Close()
-	}
-	return errors.Join(err, v.lock.Close())
+	return v.lock.Close()
 }

@@ -46,17 +46,16 @@ type volume struct {
 	flushNow, reclaimNow chan struct{} // capacity 1
 	stop                 chan struct{}
 	workers              sync.WaitGroup
-
-	checkpoint Checkpoint // nil: none
 }
 
-// owing names a tombstone that could not be written yet.
+// owing names a tombstone or invalidation that could not be written yet.
 type owing struct {
+	kind    kind
 	key     storage.Key
 	variant uint32
 }
 
-// maxOwed bounds the tombstones owed. Beyond, everything on the disk is dropped once
+// maxOwed bounds what is owed. Beyond, everything on the disk is dropped once
 // it can be written again: rather that than what was taken away.
 const maxOwed = 1 << 16
 
@@ -117,7 +116,7 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 		n += copy(to[n:], body)
 		clear(to[n:])
 	})
-	if v.checkpoint != nil && r.kind != kindChunk {
+	if r.kind != kindChunk {
 		s.notes = append(s.notes, noteOf(r, mem[headerSize:]))
 	}
 	s.pin()
@@ -309,10 +308,10 @@ func (v *volume) bury(key storage.Key, variant uint32) {
 			return
 		}
 	}
-	v.owe(owing{key, variant})
+	v.owe(owing{kindTombstone, key, variant})
 }
 
-// owe notes a tombstone that is to be written. Under mu.
+// owe notes what is to be written. Under mu.
 func (v *volume) owe(o owing) {
 	if v.owedAll {
 		return
@@ -327,7 +326,7 @@ func (v *volume) owe(o owing) {
 	v.owed[o] = struct{}{}
 }
 
-// payOwed appends the tombstones that are owed: before anything else is, so that
+// payOwed appends the records that are owed: before anything else is, so that
 // they take nothing away that came after. Under mu. Where everything is owed, the
 // flusher pays (drop).
 func (v *volume) payOwed() error {
@@ -335,7 +334,7 @@ func (v *volume) payOwed() error {
 		return errOut
 	}
 	for o := range v.owed {
-		r := record{kind: kindTombstone, key: o.key, variant: o.variant}
+		r := record{kind: o.kind, key: o.key, variant: o.variant}
 		s, err := v.place(&r, make([]byte, headerSize), nil, true)
 		if err != nil {
 			return errBusy
