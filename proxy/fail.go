@@ -79,7 +79,7 @@ func internalError(why statemachine.Reason) string {
 		// "The intermediary generated the response itself without attempting
 		// to connect to the next hop." (section 2.3.29)
 		return "proxy_internal_response"
-	default:
+	default: // no type of section 2.3 says more than the status does
 		return ""
 	}
 }
