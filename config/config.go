@@ -366,6 +366,8 @@ type Route struct {
 	Limits Unbuilt `yaml:"limits" phase:"limits per route"`
 	// Timeouts are the route's own in place of the origin's.
 	Timeouts Unbuilt `yaml:"timeouts" phase:"timeouts per route"`
+	// KeepTargeted forwards to clients the fields that targeted lists.
+	KeepTargeted bool `yaml:"keep_targeted" default:"true"`
 	// KeepTags forwards to clients the fields that purge tags are in.
 	KeepTags bool `yaml:"keep_tags" default:"false"`
 	// TagFields are more response fields with purge tags, separated by spaces

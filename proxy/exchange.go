@@ -90,8 +90,8 @@ func (x *exchange) run() {
 		x.trustedWord()
 	}
 	x.route = x.table.route(&x.req)
-	if status, detail := x.refusal(); status != 0 {
-		x.failEarly(status, detail)
+	if r := x.refusal(); r.status != 0 {
+		x.failEarly(r)
 		return
 	}
 	if x.req.Method == message.MethodPurge {
@@ -110,7 +110,8 @@ func (x *exchange) run() {
 	if x.req.Method == message.MethodQuery && !policy.Disabled {
 		if err := x.query(); err != nil {
 			x.err = err
-			x.failEarly(contentStatus(err))
+			status, detail := contentStatus(err)
+			x.failEarly(refusal{status, detail, "http_request_error"})
 			return
 		}
 	} else {

@@ -9,46 +9,52 @@ import (
 	"edge/wire/h1"
 )
 
-// refusal says with which status a request is answered before the machine
-// sees it, 0 for none.
-func (x *exchange) refusal() (int, string) {
+// refusal is an answer given before the machine sees a request: status 0 for
+// none, and the error type of Proxy-Status (RFC 9209 section 2.3), if any.
+type refusal struct {
+	status             int
+	detail, proxyError string
+}
+
+// refusal says with what the request is refused, if it is.
+func (x *exchange) refusal() refusal {
 	switch {
 	case x.route == nil:
-		return 404, "no route takes this host and path"
+		return refusal{404, "no route takes this host and path", ""}
 	case x.loops():
 		// RFC 8586 section 2; RFC 5842's status says it best.
-		return 508, "the request came through this node before"
+		return refusal{508, "the request came through this node before", "proxy_loop_detected"}
 	case x.req.Method == message.MethodTrace, x.req.Method == message.MethodOptions:
 		return x.maxForwards()
 	}
-	return 0, ""
+	return refusal{}
 }
 
 // maxForwards answers or counts down. RFC 9110 section 7.6.2: "If the received
 // value is zero (0), the intermediary MUST NOT forward the request; instead,
 // the intermediary MUST respond as the final recipient."
-func (x *exchange) maxForwards() (int, string) {
+func (x *exchange) maxForwards() refusal {
 	v, ok := x.req.Fields.Get(message.FieldMaxForwards)
 	if !ok {
-		return 0, ""
+		return refusal{}
 	}
 	n, err := strconv.ParseUint(string(v), 10, 31)
 	switch {
 	case err != nil:
-		return 0, "" // not a number: no limit we could keep
+		return refusal{} // not a number: no limit we could keep
 	case n > 0:
 		x.req.Fields.Set(message.FieldMaxForwards, strconv.AppendUint(nil, n-1, 10))
-		return 0, ""
+		return refusal{}
 	case x.req.Method == message.MethodOptions:
-		return 204, ""
+		return refusal{204, "", ""}
 	}
-	return 405, "TRACE is not answered here"
+	return refusal{405, "TRACE is not answered here", "http_request_denied"}
 }
 
 // failEarly answers a request that the machine never saw.
-func (x *exchange) failEarly(status int, detail string) {
+func (x *exchange) failEarly(r refusal) {
 	x.m = statemachine.HTTPCache{}
-	x.delivery = x.answer(status, detail, "", false)
+	x.delivery = x.answer(r.status, r.detail, r.proxyError, false)
 }
 
 // fail sends an answer of our own for what the machine decided.

@@ -153,6 +153,23 @@ func appendVia(dst []byte, v message.Version, name []byte) []byte {
 	return append(dst, name...)
 }
 
+// dropTargeted takes the targeted fields out of an answer. RFC 9213 section 3:
+// "However, they MAY remove it when this is undesirable". What is stored keeps
+// them, for they are its terms.
+func (x *exchange) dropTargeted() {
+	var f message.Fields
+	f.ParseLines(x.out.Block)
+	if x.out.Fields != nil {
+		for _, line := range x.out.Fields.All() {
+			f.AddID(line.ID, line.Name, line.Value)
+		}
+	}
+	for _, name := range x.route.Policy.Targeted {
+		f.DeleteName(name)
+	}
+	x.out.Block, x.out.Fields = nil, &f
+}
+
 // isH2C reports whether an Upgrade asks for cleartext HTTP/2. RFC 9113 section
 // 3.1 has withdrawn it, and what follows it would be a way past every check.
 func isH2C(upgrade []byte) bool {

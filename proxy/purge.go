@@ -63,7 +63,7 @@ func (x *exchange) mayPurge() bool {
 // answerPurge answers the method PURGE: it never reaches an origin.
 func (x *exchange) answerPurge() {
 	if !x.mayPurge() {
-		x.failEarly(405, "PURGE is not for this client here")
+		x.failEarly(refusal{405, "PURGE is not for this client here", "http_request_denied"})
 		return
 	}
 	targets := []string{string(x.req.Target)}

@@ -44,6 +44,9 @@ type Route struct {
 	// KeepForwarded: X-Forwarded-* and their like reach the origin as the
 	// client sent them, and are part of the key.
 	KeepForwarded bool
+	// DropTargeted: clients do not get the targeted fields that the policy
+	// lists.
+	DropTargeted bool
 	// KeepTags: clients get the fields that tags are in. TagFields are more
 	// such fields, beside Surrogate-Key and Cache-Tag.
 	KeepTags  bool

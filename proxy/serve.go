@@ -83,6 +83,9 @@ func (x *exchange) prepare(s *message.Stored, head, extra []byte, size int64) {
 
 func (x *exchange) sendHead() error {
 	x.status = x.out.Status
+	if x.route != nil && x.route.DropTargeted {
+		x.dropTargeted()
+	}
 	return x.client.SendHead(&x.out)
 }
 

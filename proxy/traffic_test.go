@@ -406,3 +406,27 @@ func TestHeadDoesNotWaitForContent(t *testing.T) {
 		}
 	})
 }
+
+func TestTargetedFieldsGoOnUnlessTheRouteSaysOtherwise(t *testing.T) {
+	for _, drop := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(c *originConn) bool {
+				if c.req.URL.Path == "/no" {
+					return c.say("HTTP/1.1 200 OK\nCDN-Cache-Control: no-store", "no")
+				}
+				return c.say("HTTP/1.1 200 OK\nCDN-Cache-Control: max-age=60\nCache-Control: no-store\nX-Other: 1", "yes")
+			}, func(r *rig, o *Options) { r.route.DropTargeted = drop })
+			defer r.close()
+			for _, x := range []struct{ path, status, body string }{{"/a", "uri-miss", "yes"}, {"/a", "edge; hit", "yes"}, {"/no", "no-store", "no"}} {
+				a := r.get(x.path)
+				a.expect(t, 200, x.status, x.body)
+				if has := a.Header.Get("CDN-Cache-Control") != ""; has == drop {
+					t.Errorf("%s: drop %v: CDN-Cache-Control %q", x.status, drop, a.Header.Get("CDN-Cache-Control"))
+				}
+				if x.path == "/a" && (a.Header.Get("X-Other") != "1" || a.Header.Get("Cache-Control") != "no-store") {
+					t.Errorf("%s: %v", x.status, a.Header)
+				}
+			}
+		})
+	}
+}

@@ -58,7 +58,7 @@ func buildRoute(c *config.Route, o *proxy.Origin, tunnel time.Duration) *proxy.R
 		Bypass: bypass(&c.Cache.Bypass), Strip: strip(&c.Strip),
 		QueryContent: orNever(c.Cache.QueryContent), IgnoreNoVarySearch: c.Cache.Key.NoVarySearch == "ignore",
 		TunnelIdle: tunnel, Upgrade: c.Upgrade, KeepForwarded: c.KeepForwarded,
-		KeepTags: c.KeepTags, TagFields: fieldNames(c.TagFields),
+		DropTargeted: !c.KeepTargeted, KeepTags: c.KeepTags, TagFields: fieldNames(c.TagFields),
 	}
 }
 
