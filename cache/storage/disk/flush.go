@@ -24,6 +24,7 @@ func (v *volume) flusher() {
 		case <-tick.C:
 			v.recover()
 			v.payDrop()
+			v.noteJudged(unsynced == 0)
 			if unsynced += v.o.FlushInterval; unsynced >= v.o.SyncInterval {
 				sync, unsynced = true, 0
 			}

@@ -26,6 +26,9 @@ type note struct {
 // we made.
 func noteOf(r *record, front []byte) note {
 	n := note{kind: r.kind, flags: r.flags & flagHeadsOnly, variant: r.variant, off: r.off, oldest: r.seg, key: r.key, order: r.order}
+	if r.kind == kindJudged {
+		n.checked = uint64(r.writtenAt)
+	}
 	if r.kind != kindHead || len(front) < frontFixed {
 		return n
 	}

@@ -169,6 +169,10 @@ func (v *volume) replay(ids []uint32) error {
 		first = v.segments[0].id
 	}
 	v.dropRows(func(r *row) bool { return r.oldest < first }, &v.health.lost)
+	v.seenUpTo = p.seen
+	if now := v.o.Ledger.Sequence(); p.seen > now {
+		v.newEpoch(p.seen, now)
+	}
 	v.o.Logger.Info("the disk is open", "disk", v.dir, "responses", v.count.Load(), "segments", len(ids),
 		"read", p.read, "damaged", v.health.damaged.Load(), "took", time.Duration(v.o.Clock().Sub(started)))
 	return nil
@@ -185,6 +189,8 @@ type replay struct {
 	// found right in the segments that were read with their bodies, which deep has.
 	good map[uint64]struct{}
 	deep map[uint32]struct{}
+	// seen is the newest purge that the disk knows of.
+	seen uint64
 	// damaged: something could not be read, nobody knows what. Whatever comes
 	// after, what came before may have been taken away by it.
 	damaged bool
@@ -248,8 +254,16 @@ func (p *replay) apply(s *segment, n *note) {
 	case kindChunk: // a head says what becomes of it
 	case kindDoubt:
 		v.doubt()
+	case kindJudged:
+		p.seen = max(p.seen, n.checked)
+		v.setChecked(func(checked uint64) uint64 { return max(checked, n.order) })
+	case kindEpoch:
+		p.seen = n.order
+		v.doubt()
+		v.setChecked(func(uint64) uint64 { return n.order })
 	case kindHead:
 		v.st.order.Store(max(v.st.order.Load(), n.order))
+		p.seen = max(p.seen, n.checked)
 		r := n.row(s.id)
 		if i := v.index.variant(sh, &n.key, n.variant); i != 0 {
 			v.account(sh.row(i), -1)
@@ -339,7 +353,7 @@ func (p *replay) whole(w *sliding, r *record, off int64) bool {
 		}
 	}
 	switch r.kind {
-	case kindTombstone, kindWipe, kindInvalidation, kindDoubt: // have nothing besides
+	case kindTombstone, kindWipe, kindInvalidation, kindJudged, kindEpoch, kindDoubt: // have nothing besides
 	case kindChunk:
 		p.good[uint64(r.seg)<<32|uint64(r.off+headerSize)] = struct{}{}
 	case kindHead:

@@ -66,7 +66,7 @@ type Options struct {
 // The defaults and bounds of Options.
 const (
 	// MinSize is the smallest Disk.Size, in bytes.
-	MinSize = 1 << 20
+	MinSize = 512 << 10
 
 	minChunk, maxChunk     = 4 << 10, 1 << 20
 	defaultChunk           = 256 << 10

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -22,6 +23,7 @@ type publication struct {
 	part     bool
 	size     int64 // of the representation
 	doomed   *atomic.Bool
+	wait     time.Duration // for room
 }
 
 var (
@@ -49,7 +51,7 @@ func (v *volume) publish(p *publication) error {
 	e := p.e
 	e.storedAt = v.o.Clock()
 	e.order = v.st.order.Add(1)
-	wait := patience{wait: appendWait}
+	wait := patience{wait: p.wait}
 	defer wait.done()
 	for attempt := 0; ; attempt++ {
 		err := v.attempt(p)

@@ -42,8 +42,13 @@ import (
 // Kinds: a head is a stored response, and supersedes what was written before
 // under its key and variant. A chunk is a body's bytes, which heads point at;
 // its order is where they begin in the representation. A tombstone takes what
-// was written before under its key and variant away. A wipe takes everything
-// away that was written before it.
+// was written before under its key and variant away. An invalidation makes what was
+// written before under its key, whatever the variant, invalid until it is
+// validated. A wipe takes everything away that was written before it. A judgement
+// says that all that was written before it, and not taken away, has been judged by
+// the purges up to its order; its written at is the newest purge's sequence. An
+// epoch says that purges are counted anew, from its order: the journal that counted
+// before is lost, so everything written before is invalid until it is validated.
 //
 // The front of a head:
 //
@@ -81,6 +86,8 @@ const (
 	kindTombstone
 	kindWipe
 	kindInvalidation
+	kindJudged
+	kindEpoch
 	// kindDoubt is in checkpoints only: before the next record, something was
 	// damaged.
 	kindDoubt
@@ -163,7 +170,7 @@ func parseHeader(b []byte, seg, off uint32) (r record, err error) {
 	copy(r.key[:], b[32:48])
 	r.order, r.writtenAt = le.Uint64(b[48:]), int64(le.Uint64(b[56:]))
 	switch {
-	case r.kind < kindHead || r.kind > kindInvalidation || r.seg != seg || r.off != off || r.front > maxFront || r.body > maxBody:
+	case r.kind < kindHead || r.kind > kindEpoch || r.seg != seg || r.off != off || r.front > maxFront || r.body > maxBody:
 		return r, errDamaged
 	case le.Uint16(b[6:]) != formatVersion:
 		return r, fmt.Errorf("%w: %d, this is version %d", errVersion, le.Uint16(b[6:]), formatVersion)

@@ -90,6 +90,46 @@ func (st *Store) Remove(x storage.Entry) {
 	}
 }
 
+// Owns reports whether e is this store's.
+func (st *Store) Owns(e storage.Entry) bool { return st.own(e) != nil }
+
+// Current reports whether e is what a look-up would find now.
+func (st *Store) Current(e storage.Entry) bool {
+	o := st.own(e)
+	return o != nil && o.indexed.Load()
+}
+
+// Has reports whether there is an entry of a key with these nominated fields. It
+// asks the index only.
+func (st *Store) Has(key storage.Key, nominated []byte) bool {
+	v := st.volume(&key)
+	s := v.index.shard(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return v.index.variant(s, &key, variantOf(nominated)) != 0
+}
+
+// Fetch returns the entry of a key with these nominated fields, retained, or nil.
+// It is not counted as a hit, and no purge is applied.
+func (st *Store) Fetch(key storage.Key, nominated []byte) storage.Entry {
+	if e := st.volume(&key).fetchVariant(&key, variantOf(nominated)); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Discard takes out the entry of a key with these nominated fields, if there is
+// one: another took its place elsewhere. It reads nothing.
+func (st *Store) Discard(key storage.Key, nominated []byte) {
+	v := st.volume(&key)
+	s := v.index.shard(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := v.index.variant(s, &key, variantOf(nominated)); n != 0 {
+		v.remove(s, n)
+	}
+}
+
 // expel takes an entry out of the index. False: it was not in.
 func (v *volume) expel(e *entry) bool {
 	s := v.index.shard(&e.key)
@@ -115,12 +155,21 @@ func (v *volume) dismiss(e *entry, why *atomic.Int64) {
 
 // Freshen replaces e's head.
 func (st *Store) Freshen(x storage.Entry, stored *message.Stored, sequence uint64) error {
+	return st.freshenWithin(x, stored, sequence, appendWait)
+}
+
+// FreshenNow is Freshen that fails where the disk has no room at once.
+func (st *Store) FreshenNow(x storage.Entry, stored *message.Stored, sequence uint64) error {
+	return st.freshenWithin(x, stored, sequence, 0)
+}
+
+func (st *Store) freshenWithin(x storage.Entry, stored *message.Stored, sequence uint64, most time.Duration) error {
 	e := st.own(x)
 	if e == nil {
 		return fmt.Errorf("disk: freshening another store's entry: %w", storage.ErrGone)
 	}
 	s := copyStored(stored)
-	wait := patience{wait: appendWait}
+	wait := patience{wait: most}
 	defer wait.done()
 	for {
 		err := e.v.freshen(e, s, sequence)

@@ -43,6 +43,10 @@ type volume struct {
 	live  atomic.Int64 // bytes of what is found
 	count atomic.Int64 // rows
 
+	// The flusher's: how far all rows have been judged and what purge is the newest,
+	// as the disk says, and what was the newest at the last thorough look.
+	judgedUpTo, seenUpTo, lookedAt uint64
+
 	flushNow, reclaimNow chan struct{} // capacity 1
 	stop                 chan struct{}
 	workers              sync.WaitGroup

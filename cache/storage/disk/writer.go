@@ -19,6 +19,7 @@ type writer struct {
 	e       *entry
 	f       *fill
 	chunk   int64
+	wait    time.Duration // for room
 	part    bool
 	over    bool  // ended
 	broken  bool  // a Write ended with its context: nobody knows what it took
@@ -115,7 +116,7 @@ func (w *writer) extend(want int) (int, error) {
 	}
 	room := int(w.chunk - at%w.chunk) // chunks end at multiples of their size, so that parts fit together
 	if have == room {
-		if err := w.store(appendWait); err != nil {
+		if err := w.store(w.wait); err != nil {
 			return 0, err
 		}
 		at, have, room = f.end, 0, int(w.chunk)
@@ -204,7 +205,7 @@ func (w *writer) Commit(trailers []byte) error {
 		w.st.stats.tooLarge.Add(1)
 		return fmt.Errorf("%w, kept for its readers only", w.keepErr)
 	}
-	p := publication{e: w.e, w: w, chunks: w.f.chunks, trailers: trailers, part: w.part, size: w.f.end, doomed: &w.doomed}
+	p := publication{e: w.e, w: w, chunks: w.f.chunks, trailers: trailers, part: w.part, size: w.f.end, doomed: &w.doomed, wait: w.wait}
 	if w.part {
 		p.size = w.e.total
 	}
@@ -287,8 +288,19 @@ func (st *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 	e.variant = variantOf(s.Nominated)
 	f := &fill{start: p.Offset, end: p.Offset}
 	e.fill.Store(f)
-	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.o.chunkFor(p.Total)}
+	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.o.chunkFor(p.Total), wait: appendWait}
 	v.index.addPending(w)
+	return w, nil
+}
+
+// BeginNow is Begin for a copy of what is kept elsewhere: where the disk has no
+// room at once, the writing fails instead of waiting.
+func (st *Store) BeginNow(p *storage.Proposal) (storage.Writer, error) {
+	w, err := st.Begin(p)
+	if err != nil {
+		return nil, err
+	}
+	w.(*writer).wait = 0
 	return w, nil
 }
 
