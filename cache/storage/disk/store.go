@@ -347,3 +347,29 @@ func (v *volume) shut() error {
 	}
 	return v.lock.Close()
 }
+
+// Retain returns e retained once more, or nil if it is not this store's. The caller
+// has it retained.
+func (st *Store) Retain(x storage.Entry) storage.Entry {
+	e := st.own(x)
+	if e == nil {
+		return nil
+	}
+	e.refs.Add(1)
+	return e
+}
+
+// MaxObject returns the longest body kept, in bytes.
+func (st *Store) MaxObject() int64 { return st.o.MaxObject }
+
+// Count returns how many entries there are under a key. It asks the index only.
+func (st *Store) Count(key storage.Key) (n int) {
+	v := st.volume(&key)
+	s := v.index.shard(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := v.index.first(s, &key); i != 0; i = s.following(i) {
+		n++
+	}
+	return n
+}

@@ -95,6 +95,9 @@ func (w *writer) space(ctx context.Context, want int) (int, error) {
 		if err == nil {
 			return room, nil
 		}
+		if w.wait == 0 {
+			return 0, err // a copy: nobody follows it
+		}
 		w.keepErr = err
 		f.mu.Lock()
 		f.window = true

@@ -1,0 +1,360 @@
+// Package tiered puts a memory tier in front of a disk tier, as one
+// storage.Store.
+//
+// # How it works
+//
+// What is written through to the disk and is small enough lies in both tiers; what the
+// disk does not take (it is out, or the response was not asked for often enough)
+// lies in memory only; what is large lies on the disk only. The one invariant:
+//
+//	Where both tiers have an entry of a Key and Nominated, it is the same
+//	response, and what is found is the memory's.
+//
+// Whoever changes one tier changes the other under the key's lock (one of a few),
+// or takes the other's entry out. Nothing waits under it: the disk's part then is
+// done at once or not at all (BeginNow, FreshenNow), and where it is not done the
+// disk's entry is taken out, so that no older response shows when the memory
+// evicts.
+//
+// A body of announced, moderate length is written to memory, where followers
+// stream it from, and copied to the disk when it is committed. Any other body is
+// written to the disk, chunk by chunk, and nothing but a chunk of it lies in
+// memory. What is found on the disk is promoted.
+package tiered
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"edge/cache/storage"
+	"edge/cache/storage/disk"
+	"edge/message"
+)
+
+// lockStripes is how many locks keys share.
+const lockStripes = 256
+
+// Options configure a Store.
+type Options struct {
+	// Memory and Disk configure the tiers. Their Ledger must be the same, and is
+	// replaced by one that counts what a purge took once.
+	Memory storage.MemoryOptions
+	Disk   disk.Options
+	// MinUses is how often a response must have been stored, within the memory
+	// of a sketch of Memory.Size/1 KiB counters, before the disk takes it.
+	// 0 and 1: at once.
+	MinUses int
+}
+
+// Store is both tiers. Close must be called.
+type Store struct {
+	mem      *storage.Memory
+	disk     *disk.Store
+	memMax   int64 // longest body kept in memory
+	diskMax  int64
+	locks    [lockStripes]sync.Mutex
+	uses     *sketch
+	minUses  int
+	closed   atomic.Bool
+	stats    counters
+	promoter promoter
+}
+
+// counters are Stats being counted, where the tiers' own do not add up.
+type counters struct {
+	stored, replaced, removed, freshened, invalidated, doomed, tooLarge, aborted, promoted, unwritten atomic.Int64
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open opens both tiers.
+func Open(o Options) (*Store, error) {
+	t := &Store{minUses: o.MinUses, uses: newSketch(o.Memory.Size / sketchSpacing)}
+	if o.Memory.MaxObject == 0 {
+		o.Memory.MaxObject = min(o.Memory.Size/memoryShare, memoryCap)
+	}
+	t.memMax = o.Memory.MaxObject
+	if o.Memory.Ledger != nil {
+		l := &once{Ledger: o.Memory.Ledger, t: t}
+		l.witness, _ = o.Memory.Ledger.(storage.Witness)
+		o.Disk.Ledger, o.Memory.Ledger = o.Memory.Ledger, l
+	}
+	o.Disk.Warm = t.warm
+	var err error
+	if t.disk, err = disk.Open(o.Disk); err != nil {
+		return nil, err
+	}
+	t.diskMax = t.disk.MaxObject()
+	if t.mem, err = storage.NewMemory(o.Memory); err != nil {
+		_ = t.disk.Close() // nothing was written
+		return nil, err
+	}
+	t.promoter.start(t)
+	return t, nil
+}
+
+// memoryShare and memoryCap make the default of the longest body kept in memory, in
+// bytes: a large one is better read from the disk's page cache.
+const (
+	memoryShare = 64
+	memoryCap   = 4 << 20
+)
+
+// Disk returns the disk tier, for its metrics.
+func (t *Store) Disk() *disk.Store { return t.disk }
+
+func (t *Store) lock(key storage.Key) *sync.Mutex { return &t.locks[key[2]] }
+
+// warm tells the disk whether memory has something under a key.
+func (t *Store) warm(key storage.Key) bool {
+	if t.mem == nil {
+		return false // the disk opens first
+	}
+	var room [2]storage.Entry
+	list := t.mem.Lookup(room[:0], key)
+	for _, e := range list {
+		e.Release()
+	}
+	return len(list) > 0
+}
+
+// once is the ledger as the memory tier sees it: it counts what a purge took only
+// where the disk will not.
+type once struct {
+	storage.Ledger
+	witness storage.Witness
+	t       *Store
+}
+
+// Took counts.
+func (l *once) Took(e storage.Entry, since uint64, flags message.TermFlags) {
+	if l.witness != nil && !l.t.disk.Has(e.Key(), e.Stored().Nominated) {
+		l.witness.Took(e, since, flags)
+	}
+}
+
+// Lookup appends to dst every live entry under key: the memory's, and those of
+// the disk that memory does not have.
+func (t *Store) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
+	first := len(dst)
+	dst = t.mem.Lookup(dst, key)
+	have := dst[first:]
+	if !t.covered(key, have) {
+		found := len(dst)
+		dst = t.disk.LookupBut(dst, key, have)
+		for _, e := range dst[found:] {
+			t.promoter.consider(e)
+		}
+		slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return newer(a.Stored(), b.Stored()) })
+	}
+	if len(dst)-first > 1 && tied(dst[first:]) {
+		return t.untie(dst, first, key)
+	}
+	return dst
+}
+
+// tied reports whether the heads do not tell which of two entries is the newer.
+func tied(list []storage.Entry) bool {
+	for i, e := range list[1:] {
+		if newer(list[i].Stored(), e.Stored()) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// untie puts the disk's entries in the place of the memory's: the disk knows the order
+// they were stored in, which promotion does not keep.
+func (t *Store) untie(dst []storage.Entry, first int, key storage.Key) []storage.Entry {
+	kept := dst[:first]
+	for _, e := range dst[first:] {
+		if t.disk.Has(key, e.Stored().Nominated) {
+			e.Release()
+		} else {
+			kept = append(kept, e)
+		}
+	}
+	clear(dst[len(kept):])
+	dst = t.disk.LookupBut(kept, key, kept[first:])
+	slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return newer(a.Stored(), b.Stored()) })
+	return dst
+}
+
+// covered reports whether all that the disk has under a key is among have.
+func (t *Store) covered(key storage.Key, have []storage.Entry) bool {
+	on := 0
+	for _, e := range have {
+		if t.disk.Has(key, e.Stored().Nominated) {
+			on++
+		}
+	}
+	return on >= t.disk.Count(key)
+}
+
+// newer orders heads as Lookup does.
+func newer(a, b *message.Stored) int {
+	switch {
+	case a.Terms.Date != b.Terms.Date:
+		return sign(a.Terms.Date > b.Terms.Date)
+	case a.ResponseTime != b.ResponseTime:
+		return sign(a.ResponseTime > b.ResponseTime)
+	}
+	return 0
+}
+
+func sign(before bool) int {
+	if before {
+		return -1
+	}
+	return 1
+}
+
+// Freshen replaces e's head, in each tier that has e.
+func (t *Store) Freshen(e storage.Entry, s *message.Stored, sequence uint64) error {
+	key := e.Key()
+	if t.disk.Owns(e) {
+		if err := t.disk.Freshen(e, s, sequence); err != nil {
+			return err
+		}
+		t.forgetCopy(key, e.Stored().Nominated)
+		t.stats.freshened.Add(1)
+		return nil
+	}
+	before := e.Stored()
+	other := t.disk.Fetch(key, before.Nominated) // reads: not under the lock
+	if other != nil {
+		defer other.Release()
+	}
+	l := t.lock(key)
+	l.Lock()
+	defer l.Unlock()
+	err := t.mem.Freshen(e, s, sequence)
+	if other != nil && t.disk.Current(other) && same(before, other.Stored()) {
+		wrote := t.disk.FreshenNow(other, s, sequence)
+		switch {
+		case err != nil && wrote == nil:
+			err = nil // evicted from memory meanwhile
+		case err == nil && wrote != nil:
+			t.disk.Discard(key, before.Nominated)
+			t.stats.unwritten.Add(1)
+		}
+	}
+	if err == nil {
+		t.stats.freshened.Add(1)
+	}
+	return err
+}
+
+// same reports whether two heads are of one response, as it was stored or last
+// freshened.
+func same(a, b *message.Stored) bool {
+	return a.ResponseTime == b.ResponseTime && a.RequestTime == b.RequestTime && a.Terms.Date == b.Terms.Date &&
+		string(a.Head) == string(b.Head) && string(a.Nominated) == string(b.Nominated)
+}
+
+// forgetCopy takes the memory's entry of a variant out: the disk has another. It is
+// not a removal in anybody's count.
+func (t *Store) forgetCopy(key storage.Key, nominated []byte) (had bool) {
+	l := t.lock(key)
+	l.Lock()
+	defer l.Unlock()
+	var room [4]storage.Entry
+	for _, e := range t.mem.Lookup(room[:0], key) {
+		if string(e.Stored().Nominated) == string(nominated) {
+			t.mem.Remove(e)
+			had = true
+		}
+		e.Release()
+	}
+	return had
+}
+
+// Remove takes e out of each tier that has it.
+func (t *Store) Remove(e storage.Entry) {
+	key, head := e.Key(), e.Stored()
+	other := e
+	if !t.disk.Owns(e) {
+		if other = t.disk.Fetch(key, head.Nominated); other != nil {
+			defer other.Release()
+		}
+	}
+	l := t.lock(key)
+	l.Lock()
+	defer l.Unlock()
+	gone := false
+	var room [4]storage.Entry
+	for _, x := range t.mem.Lookup(room[:0], key) {
+		if x == e || t.disk.Owns(e) && same(x.Stored(), head) {
+			t.mem.Remove(x)
+			gone = true
+		}
+		x.Release()
+	}
+	if other != nil && t.disk.Current(other) && same(other.Stored(), head) {
+		t.disk.Remove(other)
+		gone = true
+	}
+	if gone {
+		t.stats.removed.Add(1)
+	}
+}
+
+// Invalidate applies RFC 9111 section 4.4 to one key, in both tiers.
+func (t *Store) Invalidate(key storage.Key) int {
+	l := t.lock(key)
+	l.Lock()
+	defer l.Unlock()
+	n := t.disk.Count(key)
+	if t.mem.Invalidate(key) > 0 {
+		var room [4]storage.Entry
+		for _, e := range t.mem.Lookup(room[:0], key) {
+			if !t.disk.Has(key, e.Stored().Nominated) {
+				n++
+			}
+			e.Release()
+		}
+	}
+	t.disk.Invalidate(key)
+	t.stats.invalidated.Add(int64(n))
+	return n
+}
+
+// Each calls f with every live entry, once.
+func (t *Store) Each(f func(storage.Entry) bool) {
+	more := true
+	t.mem.Each(func(e storage.Entry) bool {
+		if !t.disk.Has(e.Key(), e.Stored().Nominated) {
+			more = f(e)
+		}
+		return more
+	})
+	if more {
+		t.disk.Each(f)
+	}
+}
+
+// Stats returns counters and gauges of both tiers. Entries is the number on the disk
+// or in memory, whichever is more: most that memory has, the disk has too.
+func (t *Store) Stats() storage.Stats {
+	m, d, c := t.mem.Stats(), t.disk.Stats(), &t.stats
+	return storage.Stats{
+		Entries: max(m.Entries, d.Entries), Bytes: m.Bytes + d.Bytes, Budget: m.Budget + d.Budget,
+		Evicted: m.Evicted + d.Evicted, Rejected: m.Rejected + d.Rejected,
+		Stored: c.stored.Load(), Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
+		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(), Aborted: c.aborted.Load(),
+	}
+}
+
+// Close closes both tiers.
+func (t *Store) Close() error {
+	if t.closed.Swap(true) {
+		return nil
+	}
+	t.promoter.end()
+	err := t.mem.Close()
+	if e := t.disk.Close(); err == nil {
+		err = e
+	}
+	return err
+}
