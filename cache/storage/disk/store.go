@@ -348,17 +348,6 @@ func (v *volume) shut() error {
 	return v.lock.Close()
 }
 
-// Retain returns e retained once more, or nil if it is not this store's. The caller
-// has it retained.
-func (st *Store) Retain(x storage.Entry) storage.Entry {
-	e := st.own(x)
-	if e == nil {
-		return nil
-	}
-	e.refs.Add(1)
-	return e
-}
-
 // MaxObject returns the longest body kept, in bytes.
 func (st *Store) MaxObject() int64 { return st.o.MaxObject }
 

@@ -1,6 +1,7 @@
 package tiered
 
 import (
+	"slices"
 	"sync"
 
 	"edge/cache/storage"
@@ -11,49 +12,46 @@ import (
 // queued.
 type promoter struct {
 	t     *Store
-	queue chan storage.Entry // retained
+	queue chan name
 	stop  chan struct{}
 	done  sync.WaitGroup
-	mu    sync.RWMutex // held for reading over a send, for writing over the end
-	ended bool
+}
+
+// name is what is to be promoted: not an entry, because what waits should not keep
+// a segment from being reclaimed.
+type name struct {
+	key       storage.Key
+	nominated []byte
 }
 
 // promoteQueue is how many promotions may wait.
 const promoteQueue = 256
 
 func (p *promoter) start(t *Store) {
-	p.t, p.queue, p.stop = t, make(chan storage.Entry, promoteQueue), make(chan struct{})
+	p.t, p.queue, p.stop = t, make(chan name, promoteQueue), make(chan struct{})
 	p.done.Go(func() {
 		for {
 			select {
 			case <-p.stop:
 				return
-			case e := <-p.queue:
-				p.promote(e)
-				e.Release()
+			case n := <-p.queue:
+				if e := t.disk.Fetch(n.key, n.nominated); e != nil {
+					p.promote(e)
+					e.Release()
+				}
 			}
 		}
 	})
 }
 
-// consider queues an entry of the disk, retained for that while, if it is for memory.
+// consider queues an entry of the disk, if it is for memory.
 func (p *promoter) consider(e storage.Entry) {
 	if !p.t.promotable(e) || !p.t.disk.Current(e) {
 		return
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.ended {
-		return
-	}
-	held := p.t.disk.Retain(e)
-	if held == nil {
-		return
-	}
 	select {
-	case p.queue <- held:
+	case p.queue <- name{e.Key(), slices.Clone(e.Stored().Nominated)}:
 	default:
-		held.Release()
 	}
 }
 
@@ -89,15 +87,4 @@ func (p *promoter) promote(e storage.Entry) {
 func (p *promoter) end() {
 	close(p.stop)
 	p.done.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	for {
-		select {
-		case e := <-p.queue:
-			e.Release()
-		default:
-			return
-		}
-	}
 }

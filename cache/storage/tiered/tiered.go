@@ -76,7 +76,7 @@ func Open(o Options) (*Store, error) {
 	}
 	t.memMax = o.Memory.MaxObject
 	if o.Memory.Ledger != nil {
-		l := &once{Ledger: o.Memory.Ledger, t: t}
+		l := &once{Ledger: o.Memory.Ledger, t: t, onDisk: make(map[storage.Entry]struct{})}
 		l.witness, _ = o.Memory.Ledger.(storage.Witness)
 		o.Disk.Ledger, o.Memory.Ledger = o.Memory.Ledger, l
 	}
@@ -125,11 +125,36 @@ type once struct {
 	storage.Ledger
 	witness storage.Witness
 	t       *Store
+
+	mu     sync.Mutex
+	onDisk map[storage.Entry]struct{} // those judged that the disk had then, and will count
+}
+
+// maxOnDisk bounds once.onDisk. Beyond, something may be counted twice.
+const maxOnDisk = 1 << 10
+
+// Judge judges, and notes whether the disk has the entry too: by the time that it is
+// told of, the disk may have been judged.
+func (l *once) Judge(e storage.Entry, since uint64) storage.Verdict {
+	v := l.Ledger.Judge(e, since)
+	if v != storage.Live && l.witness != nil && l.t.disk.Has(e.Key(), e.Stored().Nominated) {
+		l.mu.Lock()
+		if len(l.onDisk) >= maxOnDisk {
+			clear(l.onDisk)
+		}
+		l.onDisk[e] = struct{}{}
+		l.mu.Unlock()
+	}
+	return v
 }
 
 // Took counts.
 func (l *once) Took(e storage.Entry, since uint64, flags message.TermFlags) {
-	if l.witness != nil && !l.t.disk.Has(e.Key(), e.Stored().Nominated) {
+	l.mu.Lock()
+	_, later := l.onDisk[e]
+	delete(l.onDisk, e)
+	l.mu.Unlock()
+	if l.witness != nil && !later {
 		l.witness.Took(e, since, flags)
 	}
 }
