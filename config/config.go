@@ -320,10 +320,34 @@ type Cache struct {
 	// clients that are reading it together; never more than half of
 	// cache.memory.size.
 	Window Size `yaml:"window" default:"4MiB" min:"64KiB" max:"1GiB"`
-	// Disk is the disk tier.
-	Disk Unbuilt `yaml:"disk" phase:"the disk tier"`
-	// SyncInterval is how often the disk tier is synced.
-	SyncInterval Unbuilt `yaml:"sync_interval" phase:"the disk tier"`
+	// Disk is the disk tier: what is stored outlives the process. Responses are
+	// spread over the disks by their keys, in proportion to size.
+	Disk []Disk `yaml:"disk"`
+	// FlushInterval is how long what was stored may wait in memory before it is
+	// written to its disk; from then on it survives the end of the process,
+	// however it ends.
+	FlushInterval time.Duration `yaml:"flush_interval" default:"1s" min:"10ms" max:"1m"`
+	// SyncInterval is how long what was written may wait before the disk is
+	// told to make it last; from then on it survives power loss.
+	SyncInterval time.Duration `yaml:"sync_interval" default:"10s" min:"10ms" max:"10m"`
+	// Admission says what the disks take.
+	Admission Admission `yaml:"admission"`
+}
+
+// Disk is one of the directories of the disk tier.
+type Disk struct {
+	// Path is the directory, created if it is not there, for this process alone.
+	Path string `yaml:"path" required:"true" shape:"file"`
+	// Size is how many bytes its files may take up.
+	Size Size `yaml:"size" required:"true" min:"16MiB" max:"1024TiB"`
+}
+
+// Admission says what the disk tier takes. Until then a response is in memory only,
+// if it is small enough.
+type Admission struct {
+	// MinUses is how often a response must have been fetched from its origin
+	// for the disks to take it. 1: at once.
+	MinUses int `yaml:"min_uses" default:"1" min:"1" max:"100"`
 }
 
 // Memory is the memory tier.

@@ -71,8 +71,20 @@ func (d *decoder) validate() {
 	if m := c.Cache.Memory; m.MaxObject > m.Size {
 		d.wrong("cache.memory.max_object", "%s is more than cache.memory.size, which is %s", m.MaxObject, m.Size)
 	}
+	d.checkDisks(c.Cache.Disk)
 	for i := range c.Routes {
 		d.checkRoute(i)
+	}
+}
+
+// checkDisks refuses one directory as two disks.
+func (d *decoder) checkDisks(disks []Disk) {
+	for i := range disks {
+		for j := range i {
+			if filepath.Clean(disks[i].Path) == filepath.Clean(disks[j].Path) {
+				d.wrong(element("cache.disk", i)+".path", "%s is cache.disk[%d] already", disks[i].Path, j)
+			}
+		}
 	}
 }
 
