@@ -103,11 +103,7 @@ func (n *node) build() (err error) {
 	if err = n.openLedger(clock.Now); err != nil {
 		return err
 	}
-	n.store, err = storage.NewMemory(storage.MemoryOptions{
-		Size: int64(c.Cache.Memory.Size), MaxObject: int64(c.Cache.Memory.MaxObject),
-		Window: int64(c.Cache.Window), Ledger: n.ledger, Clock: clock.Now, Logger: n.log})
-	if err != nil {
-		n.store = nil // not a nil pointer in an interface
+	if err = n.openStore(clock.Now); err != nil {
 		return err
 	}
 	n.ledger.Reclaim(n.store)

@@ -19,7 +19,11 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 			return fmt.Errorf("admin.tokens_file: %w", err)
 		}
 	}
-	n.ledger, err = purge.Open(purge.Options{Path: n.config.Journal.Path, Clock: clock, Logger: n.log})
+	path, err := n.journalPath()
+	if err != nil {
+		return err
+	}
+	n.ledger, err = purge.Open(purge.Options{Path: path, Clock: clock, Logger: n.log})
 	if err != nil {
 		n.ledger = nil
 		return fmt.Errorf("journal.path: %w", err)

@@ -72,9 +72,9 @@ var _ storage.Store = (*Store)(nil)
 func Open(o Options) (*Store, error) {
 	t := &Store{minUses: o.MinUses, uses: newSketch(o.Memory.Size / sketchSpacing)}
 	if o.Memory.MaxObject == 0 {
-		o.Memory.MaxObject = min(o.Memory.Size/memoryShare, memoryCap)
+		o.Memory.MaxObject = o.Memory.Size / memoryShare
 	}
-	t.memMax = o.Memory.MaxObject
+	t.memMax = min(o.Memory.MaxObject, memoryCap)
 	if o.Memory.Ledger != nil {
 		l := &once{Ledger: o.Memory.Ledger, t: t, onDisk: make(map[storage.Entry]struct{})}
 		l.witness, _ = o.Memory.Ledger.(storage.Witness)
@@ -94,11 +94,13 @@ func Open(o Options) (*Store, error) {
 	return t, nil
 }
 
-// memoryShare and memoryCap make the default of the longest body kept in memory, in
-// bytes: a large one is better read from the disk's page cache.
 const (
+	// memoryShare: the longest body kept in memory is 1/memoryShare of it, by default.
 	memoryShare = 64
-	memoryCap   = 4 << 20
+	// memoryCap is the longest body that goes through memory to the disk, in
+	// bytes. A longer one is written to the disk as it comes, and read from there:
+	// the kernel's page cache holds it.
+	memoryCap = 4 << 20
 )
 
 // Disk returns the disk tier, for its metrics.

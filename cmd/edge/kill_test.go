@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The kill loop: the real binary, in a process of its own, is killed under load and
+// started again on the same disk.
+const (
+	killObjects = 200
+	// killFlush is cache.flush_interval, and killMargin how long before the kill
+	// something must have been answered to be surely found afterwards.
+	killFlush, killMargin = 20 * time.Millisecond, time.Second
+)
+
+// killBody is the body of object n.
+func killBody(n int) []byte {
+	rnd := rand.New(rand.NewPCG(uint64(n), 3))
+	b := make([]byte, rnd.IntN(1<<(4+n%15)))
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return b
+}
+
+// TestKill: what was flushed survives kill -9 at any instant, and nothing is ever
+// served that is not what the origin sent.
+func TestKill(t *testing.T) {
+	rounds := 3
+	if os.Getenv("EDGE_LONG") != "" {
+		rounds = 50
+	}
+	sums := make([][32]byte, killObjects)
+	for i := range sums {
+		sums[i] = sha256.Sum256(killBody(i))
+	}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil || n >= killObjects {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=86400")
+		w.Header().Set("ETag", fmt.Sprintf(`"%d"`, n))
+		body := killBody(n)
+		if n%3 > 0 { // else its length is not announced
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		}
+		_, _ = w.Write(body) // a client that was killed
+	}))
+	defer origin.Close()
+	dir := t.TempDir()
+	k := &killed{t: t, dir: dir, sums: sums, config: filepath.Join(dir, "edge.yaml")}
+	text := fmt.Sprintf("version: 1\nlisteners: [{address: \"unix:%s\"}]\nadmin: {address: \"unix:%s\"}\n"+
+		"origins: {app: {endpoints: [{url: %q}]}}\nroutes: [{match: {path: /*}, origin: app}]\n"+
+		"cache: {memory: {size: 1MiB}, disk: [{path: %s, size: 64MiB}], flush_interval: %v}\n",
+		k.socket(), filepath.Join(dir, "admin"), origin.URL, filepath.Join(dir, "disk"), killFlush)
+	if err := os.WriteFile(k.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range rounds {
+		k.round()
+	}
+	if k.found == 0 {
+		t.Error("nothing ever survived")
+	}
+	t.Logf("%d rounds, %d responses verified, %d found again", rounds, k.verified, k.found)
+}
+
+// killed is the loop's state.
+type killed struct {
+	t               *testing.T
+	dir, config     string
+	sums            [][32]byte
+	verified, found int
+}
+
+func (k *killed) socket() string { return filepath.Join(k.dir, "edge.sock") }
+
+// start starts the binary and waits until it answers.
+func (k *killed) start() (*exec.Cmd, *http.Client) {
+	k.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	_ = os.Remove(k.socket())                          // left by the one that was killed, or not there
+	_ = os.Remove(filepath.Join(k.dir, "admin"))       // likewise
+	log, err := os.Create(filepath.Join(k.dir, "log")) // the last run's
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	cmd := &exec.Cmd{Path: exe, Args: []string{"edge", "run", "-c", k.config}, Stdout: log, Stderr: log, Env: os.Environ()}
+	if err := cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	_ = log.Close() // the child has it
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", k.socket())
+		}}}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if c, err := net.Dial("unix", k.socket()); err == nil {
+			_ = c.Close() // it was only to see
+			return cmd, client
+		}
+		if time.Now().After(end) {
+			text, _ := os.ReadFile(filepath.Join(k.dir, "log"))
+			k.t.Fatalf("does not serve:\n%s", text)
+		}
+	}
+}
+
+// get asks for object n, and reports whether the whole of it came. Wrong bytes fail the
+// test.
+func (k *killed) get(client *http.Client, n int, only bool) (whole bool) {
+	req, err := http.NewRequest("GET", fmt.Sprintf("http://app.example/%d", n), nil)
+	if err != nil {
+		k.t.Error(err)
+		return false
+	}
+	if only {
+		req.Header.Set("Cache-Control", "only-if-cached")
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false // it was killed
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 {
+		return false
+	}
+	if sha256.Sum256(body) != k.sums[n] {
+		k.t.Errorf("object %d: %d bytes that are not the origin's", n, len(body))
+	}
+	return true
+}
+
+// round starts the binary, looks what is there, loads it, kills it, and sees what the
+// next one has.
+func (k *killed) round() {
+	cmd, client := k.start()
+	var mu sync.Mutex
+	answered := map[int]time.Time{} // first
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				n := rand.IntN(killObjects)
+				if !k.get(client, n, false) {
+					continue
+				}
+				mu.Lock()
+				k.verified++
+				if _, ok := answered[n]; !ok {
+					answered[n] = time.Now()
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	time.Sleep(killMargin + time.Duration(rand.IntN(400))*time.Millisecond)
+	at := time.Now()
+	if err := cmd.Process.Kill(); err != nil {
+		k.t.Fatal(err)
+	}
+	cancel()
+	load.Wait()
+	_ = cmd.Wait() // says that it was killed
+	client.CloseIdleConnections()
+
+	cmd, client = k.start()
+	for n := range killObjects {
+		if k.get(client, n, true) {
+			k.found++
+		} else if first, ok := answered[n]; ok && at.Sub(first) > killMargin {
+			k.t.Errorf("object %d was answered %v before the kill, and is not found after it", n, at.Sub(first))
+		}
+	}
+	client.CloseIdleConnections()
+	if err := cmd.Process.Kill(); err != nil {
+		k.t.Fatal(err)
+	}
+	_ = cmd.Wait() // says that it was killed
+}

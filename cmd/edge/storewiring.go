@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"edge/cache/storage"
+	"edge/cache/storage/disk"
+	"edge/cache/storage/tiered"
+)
+
+// journalName is the purge journal's name beside the first disk, where
+// journal.path names no other.
+const journalName = "purges.journal"
+
+// journalPath returns where the purge journal is; "" for nowhere. What is stored on
+// disks must not outlive the memory of what was purged, so disks imply a journal.
+func (n *node) journalPath() (string, error) {
+	path, disks := n.config.Journal.Path, n.config.Cache.Disk
+	if path != "" || len(disks) == 0 {
+		return path, nil
+	}
+	if err := os.MkdirAll(disks[0].Path, 0o750); err != nil {
+		return "", fmt.Errorf("cache.disk[0].path: %w", err)
+	}
+	return filepath.Join(disks[0].Path, journalName), nil
+}
+
+// openStore opens what responses are stored in: memory, or memory in front of disks.
+func (n *node) openStore(clock storage.Clock) error {
+	c := &n.config.Cache
+	memory := storage.MemoryOptions{Size: int64(c.Memory.Size), MaxObject: int64(c.Memory.MaxObject),
+		Window: int64(c.Window), Ledger: n.ledger, Clock: clock, Logger: n.log}
+	if len(c.Disk) == 0 {
+		m, err := storage.NewMemory(memory)
+		if err != nil {
+			return err // n.store stays nil: not a nil pointer in an interface
+		}
+		n.store = m
+		return nil
+	}
+	disks := disk.Options{Window: int64(c.Window), FlushInterval: c.FlushInterval, SyncInterval: c.SyncInterval, Clock: clock, Logger: n.log}
+	for _, d := range c.Disk {
+		disks.Disks = append(disks.Disks, disk.Disk{Path: d.Path, Size: int64(d.Size)})
+	}
+	t, err := tiered.Open(tiered.Options{Memory: memory, Disk: disks, MinUses: c.Admission.MinUses})
+	if err != nil {
+		return fmt.Errorf("cache.disk: %w", err)
+	}
+	n.store = t
+	return nil
+}
