@@ -103,6 +103,9 @@ func (x *exchange) run() {
 		x.req.Upgrade = nil
 	}
 	policy := x.route.policyFor(&x.req)
+	// What Connection takes away the origin does not see: nor may the key, Vary
+	// or the machine.
+	statemachine.StripHopByHop(&x.req.Fields, true)
 	if x.route.Strip != nil {
 		x.cookieBuf = x.route.Strip.apply(&x.req, x.cookieBuf)
 	}
@@ -280,6 +283,7 @@ func (x *exchange) join(ev *statemachine.Event, f *fill) {
 	}
 	if !f.outdated(x.p, x.key) {
 		x.fill, ev.Flight = f, f.head
+		x.completing = false
 		return
 	}
 	f.detach()
@@ -352,10 +356,14 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 
 // invalidate marks what an unsafe request made stale, RFC 9111 section 4.4.
 func (x *exchange) invalidate() statemachine.Event {
+	current := x.current(x.key) // else another write came meanwhile: this answer may be the older
 	statemachine.InvalidationTargets(&x.req, &x.resp, x.p.invalidateURI)
+	x.p.invalidate(x.key) // with the fields and cookies of this very request
 	x.invalidateGroups()
 	// What this very response brings is newer than what it made stale.
-	x.generation = x.p.generation(x.key).Load()
+	if current {
+		x.generation = x.p.generation(x.key).Load()
+	}
 	return statemachine.Event{Kind: statemachine.EventInvalidated, Response: &x.resp}
 }
 

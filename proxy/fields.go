@@ -92,12 +92,16 @@ func addRange(f *message.Fields, s *message.Stored, missing statemachine.Range) 
 // forwardPeer sets what the origin learns of the client. A trusted peer's
 // word is kept and extended, anybody else's replaced.
 func (x *exchange) forwardPeer(dst *message.Fields) {
-	if !x.route.KeepForwarded && !x.trusted {
+	if !x.route.KeepForwarded {
 		for _, id := range impliedFields {
-			dst.Delete(id)
+			if id != message.FieldForwarded || !x.trusted {
+				dst.Delete(id) // not in the key, whoever says it; the scheme is, and is set below
+			}
 		}
-		dst.Delete(message.FieldXForwardedFor)
-		dst.Delete(message.FieldXRealIP)
+		if !x.trusted {
+			dst.Delete(message.FieldXForwardedFor)
+			dst.Delete(message.FieldXRealIP)
+		}
 	}
 	peer := x.peer.Addr()
 	if x.trusted && dst.Has(message.FieldForwarded) {

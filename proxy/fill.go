@@ -63,6 +63,10 @@ func (f *fill) detach() {
 // that owns the origin's connection and the permit from then on.
 func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventFill}
+	// A fill outlives the exchange; a pump that reads from the client must not.
+	if b := x.upstream.pump; b != nil && x.req.Content == nil && !b.finishes() {
+		return ev
+	}
 	x.learnRule()
 	proposal := x.proposal(a.Stored)
 	x.completing = a.Part && a.Chosen >= 0

@@ -37,6 +37,7 @@ type rig struct {
 	conns   []net.Conn
 	serving sync.WaitGroup
 	server  h1.ServerOptions
+	peer    netip.AddrPort // whom the proxy takes new clients for
 }
 
 // rigOption changes the rig before it starts.
@@ -45,7 +46,8 @@ type rigOption func(*rig, *Options)
 // newRig starts a proxy whose origin answers as handler says.
 func newRig(t testing.TB, handler originHandler, opts ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}, server: h1.ServerOptions{Scheme: "http"}}
+	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}, server: h1.ServerOptions{Scheme: "http"},
+		peer: netip.MustParseAddrPort("192.0.2.1:1234")}
 	r.origin = &scriptedOrigin{handler: handler, listener: r.back}
 	go r.origin.serve()
 	r.pool = pool.New(pool.Options{Dial: r.back.DialContext})
@@ -85,7 +87,7 @@ func (r *rig) accept() {
 		r.conns = append(r.conns, nc)
 		r.mu.Unlock()
 		r.serving.Go(func() {
-			r.proxy.ServeConn(h1.NewServerConn(nc, &r.server), netip.MustParseAddrPort("192.0.2.1:1234"))
+			r.proxy.ServeConn(h1.NewServerConn(nc, &r.server), r.peer)
 		})
 	}
 }

@@ -44,7 +44,7 @@ func (x *exchange) serveFill() statemachine.Delivery {
 	}
 	f := x.fill
 	head, extra := f.head.Head, []byte(nil)
-	if x.m.Decision().Collapsed {
+	if x.m.Decision().Collapsed || x.completing {
 		extra = x.extra(f.head, message.HTTP11)
 	} else {
 		// RFC 9111 section 4 asks for Age where a stored response is used; the

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"edge/cache/statemachine"
@@ -48,6 +50,7 @@ func (x *exchange) tunnel() statemachine.Delivery {
 		idle = defaultTunnelIdle
 	}
 	t := &tunnelled{proxy: x.p, idle: idle}
+	t.touch()
 	stop := t.closeAtShutdown(client, origin)
 	defer stop()
 	done := make(chan struct{})
@@ -64,7 +67,13 @@ func (x *exchange) tunnel() statemachine.Delivery {
 type tunnelled struct {
 	proxy *Proxy
 	idle  time.Duration
+	last  atomic.Int64 // when anything last went either way, in Unix nanoseconds
 }
+
+func (t *tunnelled) touch() { t.last.Store(time.Now().UnixNano()) }
+
+// deadline is when the tunnel has been idle for too long.
+func (t *tunnelled) deadline() time.Time { return time.Unix(0, t.last.Load()).Add(t.idle) }
 
 // closeAtShutdown closes both sides when the proxy ends.
 func (t *tunnelled) closeAtShutdown(a, b net.Conn) (stop func() bool) {
@@ -82,10 +91,14 @@ func (t *tunnelled) copy(dst, src net.Conn, early []byte) (n int64) {
 	err := t.write(dst, early)
 	n = int64(len(early))
 	for err == nil {
-		_ = src.SetReadDeadline(time.Now().Add(t.idle))
+		_ = src.SetReadDeadline(t.deadline())
 		var m int
 		m, err = src.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(t.deadline()) {
+			err = nil // the other direction is in use
+		}
 		if m > 0 {
+			t.touch()
 			n += int64(m)
 			if werr := t.write(dst, buf[:m]); werr != nil {
 				err = werr

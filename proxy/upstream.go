@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"edge/message"
@@ -70,6 +71,7 @@ type pump struct {
 	// clientErr is why the client's content broke off, originErr why the
 	// origin took no more. Read after done.
 	clientErr, originErr error
+	broke                atomic.Bool // clientErr is set; before the interrupt
 }
 
 // pumpBuffer is how much of a request's content is held at a time, in bytes.
@@ -87,6 +89,7 @@ func (b *pump) run(h *h1.ClientConn) {
 	defer func() {
 		if v := recover(); v != nil {
 			b.clientErr = errors.New("request content: panic: " + string(debug.Stack()))
+			b.broke.Store(true)
 			h.Interrupt()
 		}
 	}()
@@ -104,6 +107,7 @@ func (b *pump) run(h *h1.ClientConn) {
 		}
 		if err != nil {
 			b.clientErr = err
+			b.broke.Store(true)
 			h.Interrupt() // nothing complete can come of it
 			return
 		}
@@ -183,7 +187,7 @@ func connectError(err error) *originError {
 // exchangeError explains why a connection brought no response.
 func (u *upstream) exchangeError(err error) *originError {
 	e := &originError{status: "connection_terminated", err: err, silent: !u.h.ResponseStarted(), reused: u.conn.Reused()}
-	if u.pump != nil && u.pump.finished() && u.pump.clientErr != nil {
+	if u.pump != nil && u.pump.broke.Load() {
 		e.clientFault, e.status, e.err = true, "http_request_error", u.pump.clientErr
 		return e
 	}

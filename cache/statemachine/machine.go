@@ -181,6 +181,7 @@ var transitions = []row{
 	{Fetching, isUnreachable, Failing, ActFail, PermitFailed, "RFC 9110 section 15.6.3"},
 
 	{Filling, isStarted, Delivering, ActServeFill, PermitHanded, "RFC 9111 section 3.3"},
+	{Filling, isMismatch, Fetching, ActFetch, PermitKeep, "RFC 9111 section 3.3: a gap alone answers nobody"},
 	{Filling, isUnstorable, Relaying, ActRelay, PermitGaveUp, "RFC 9111 section 3"},
 
 	{Freshening, isUpdated, Serving, ActServe, PermitStored, "RFC 9111 section 4.3.4"},

@@ -92,7 +92,7 @@ func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
 	part, total, ok := parseContentRange(resp.Fields.Value(message.FieldContentRange))
 	ok = ok && resp.Fields.Count(message.FieldContentRange) == 1 && resp.Length == part.End-part.Start
 	if m.form == FormCompleting {
-		if ok && m.continues(part, total, resp) {
+		if ok && m.continues(part, total, resp) && m.mayKeepPart(resp) {
 			m.part = part
 			return isStorable, m.decision.Forward
 		}
@@ -160,6 +160,16 @@ func hasPrefixFold(v []byte, prefix string) bool {
 func (m *HTTPCache) continues(part Range, total int64, resp *message.Response) bool {
 	base := m.candidates[m.completing.base]
 	return part == m.completing.missing && total == base.Length && sharesStrongValidator(base, resp)
+}
+
+// mayKeepPart reports whether what completes a stored response may be stored:
+// the rules of section 3 hold for each response that is combined.
+func (m *HTTPCache) mayKeepPart(resp *message.Response) bool {
+	whole := *resp
+	whole.Status = 200
+	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	return forbiddenByRequest(m.req, &m.directives, &whole, m.policy) == ReasonNone &&
+		forbiddenByDirectives(m.req, &whole, &d, m.policy) == ReasonNone
 }
 
 func sharesStrongValidator(s *message.Stored, resp *message.Response) bool {

@@ -196,7 +196,8 @@ func (m *HTTPCache) classifyInvalidated(resp *message.Response) (Outcome, Reason
 	// Stored, it is the answer to a GET: the rules for that decide.
 	get := *m.req
 	get.Method, get.Length, get.Chunked = message.MethodGet, 0, false
-	if ok, _ := storable(&get, &m.directives, resp, &d, m.policy); !ok {
+	asked := parseRequestDirectives(&m.req.Fields) // not read for what is passed on
+	if ok, _ := storable(&get, &asked, resp, &d, m.policy); !ok {
 		return isInvalidated, why
 	}
 	return isStorable, why
@@ -227,6 +228,9 @@ func (m *HTTPCache) classifyFill(ok bool) (Outcome, Reason) {
 	}
 	m.decision.NotStored = ReasonStoreRefused
 	m.decision.Response = nil
+	if m.form == FormCompleting {
+		return isMismatch, ReasonStoreRefused // the bytes that were missing are not what the client asked for
+	}
 	return isUnstorable, ReasonStoreRefused
 }
 

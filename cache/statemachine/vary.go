@@ -33,12 +33,19 @@ func varyAny(f *message.Fields) bool {
 		l := list{rest: f.All()[i].Value}
 		for name, ok := l.next(); ok; name, ok = l.next() {
 			// What is no field name nominates something that we cannot see.
-			if n++; name[0] == '*' || n > maxVaryNames || !isToken(name) {
+			if n++; name[0] == '*' || n > maxVaryNames || !isToken(name) || isOurs(name) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// isOurs reports whether the node itself writes the field's value, from the
+// client's address: what the client sent is not what the origin saw.
+func isOurs(name []byte) bool {
+	id := message.LookupFieldID(name)
+	return id == message.FieldXForwardedFor || id == message.FieldForwarded
 }
 
 // nominate returns the nominated block of req under the Vary of the response
