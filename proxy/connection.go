@@ -74,7 +74,6 @@ func (x *exchange) begin() {
 
 // end reports the exchange and gives everything back.
 func (x *exchange) end() {
-	x.cleanUp()
 	r := &x.record
 	*r = Record{Start: x.start, Peer: x.peer, Req: &x.req, Endpoint: x.endpoint, Status: x.status, Bytes: x.bytes,
 		Decision: x.m.Decision(), Delivery: x.delivery, Err: x.err, Tunnel: x.hijacked}
@@ -83,6 +82,7 @@ func (x *exchange) end() {
 		r.Origin = x.route.Origin.Name
 	}
 	x.p.observer.Exchange(r)
+	x.cleanUp() // last: the record's decision speaks of a response that is retained
 }
 
 // now is the clock; x.at is what the exchange last read off it.

@@ -41,8 +41,9 @@ type Route struct {
 	// Upgrade: requests for another protocol are passed on; else they are
 	// forwarded as if they had not asked.
 	Upgrade bool
-	// KeepForwarded: X-Forwarded-* and their like reach the origin as the
-	// client sent them, and are part of the key.
+	// KeepForwarded: X-Forwarded-Host and its like reach the origin as the
+	// client sent them, and are part of the key. (X-Forwarded-For reaches it
+	// too, and is not: it differs for every client.)
 	KeepForwarded bool
 	// DropTargeted: clients do not get the targeted fields that the policy
 	// lists.
