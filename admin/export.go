@@ -1,6 +1,10 @@
 package admin
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"edge/cache/storage/disk"
+)
 
 // exporter writes metrics as they are collected. Labels are name, value, name,
 // value.
@@ -56,6 +60,11 @@ func (s *Sources) collectStore(e exporter) {
 			{"removed", v.Removed}, {"freshened", v.Freshened}, {"invalidated", v.Invalidated}, {"doomed", v.Doomed},
 			{"too-large", v.TooLarge}, {"aborted", v.Aborted}})
 	}
+	if s.Disks != nil {
+		for _, v := range s.Disks() {
+			e.disk(&v)
+		}
+	}
 	if s.Proxy != nil {
 		v := s.Proxy()
 		e.gauge("edge_fills", "Fetches being stored now.", float64(v.Fills))
@@ -64,6 +73,26 @@ func (s *Sources) collectStore(e exporter) {
 		e.gauge("edge_lock_waiting", "Requests waiting for another's fetch now.", float64(v.Waiting))
 		e.gauge("edge_lock_keys", "Keys being fetched now.", float64(v.Locks))
 	}
+}
+
+// disk writes what there is to say of one disk.
+func (e exporter) disk(v *disk.State) {
+	up := func(ok bool) float64 {
+		if ok {
+			return 1
+		}
+		return 0
+	}
+	e.gauge("edge_disk_up", "Whether a disk is in use, for reading and for writing.", up(v.Readable), "disk", v.Path, "for", "reading")
+	e.gauge("edge_disk_up", "Whether a disk is in use, for reading and for writing.", up(v.Writable), "disk", v.Path, "for", "writing")
+	e.gauge("edge_disk_entries", "Responses on a disk.", float64(v.Entries), "disk", v.Path)
+	e.gauge("edge_disk_size_bytes", "What a disk's files may take up.", float64(v.Size), "disk", v.Path)
+	e.gauge("edge_disk_used_bytes", "What a disk's files take up.", float64(v.Used), "disk", v.Path)
+	e.gauge("edge_disk_live_bytes", "What of that is found.", float64(v.Live), "disk", v.Path)
+	e.gauge("edge_disk_segments", "Segments on a disk.", float64(v.Segments), "disk", v.Path)
+	e.counts("edge_disk_faults_total", "What went wrong with a disk.", "reason", []count{
+		{"damaged", v.Damaged}, {"error", v.Errors}, {"full", v.Full}, {"busy", v.Busy}, {"slow", v.Slow},
+		{"lost", v.Lost}, {"taken-out", v.TakenOut}, {"future", v.Future}}, "disk", v.Path)
 }
 
 func (s *Sources) collectServer(e exporter) {

@@ -12,6 +12,7 @@ import (
 	"edge/accesslog"
 	"edge/cache/statemachine"
 	"edge/cache/storage"
+	"edge/cache/storage/disk"
 	"edge/pool"
 	"edge/proxy"
 	"edge/purge"
@@ -27,6 +28,8 @@ type Sources struct {
 	AccessLog func() accesslog.Stats
 	// Pools are the pools' Stats by origin.
 	Pools func() map[string]pool.Stats
+	// Disks are the disks' conditions.
+	Disks func() []disk.State
 	// Purges are the purge ledger's.
 	Purges func() purge.Stats
 }

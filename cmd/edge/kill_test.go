@@ -76,6 +76,10 @@ func TestKill(t *testing.T) {
 	for range rounds {
 		k.round()
 	}
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	if code := a.run([]string{"cache", "verify", filepath.Join(dir, "disk")}); code != 0 {
+		t.Errorf("edge cache verify exits with %d", code)
+	}
 	if k.found == 0 {
 		t.Error("nothing ever survived")
 	}

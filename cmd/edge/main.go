@@ -113,6 +113,6 @@ SIGUSR1 opens the log files again.`,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.purgeCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.purgeCommand(), a.cacheCommand(), a.versionCommand())
 	return root
 }

@@ -15,6 +15,7 @@ import (
 	"edge/accesslog"
 	"edge/admin"
 	"edge/cache/storage"
+	"edge/cache/storage/tiered"
 	"edge/config"
 	"edge/pool"
 	"edge/proxy"
@@ -197,6 +198,9 @@ func (n *node) sources() admin.Sources {
 	s := admin.Sources{Store: n.store.Stats, Proxy: n.proxy.Stats, Server: n.server.Stats, Pools: n.poolStats, Purges: n.ledger.Stats}
 	if n.access != nil {
 		s.AccessLog = n.access.Stats
+	}
+	if t, ok := n.store.(*tiered.Store); ok {
+		s.Disks = t.Disk().States
 	}
 	return s
 }

@@ -1,0 +1,60 @@
+package disk
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"edge/cache/storage/vfs"
+)
+
+// TestVerify: a good disk is good, a flipped bit of any record is found, a torn end is
+// told from damage, and a disk in use is left alone.
+func TestVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 50 {
+			small(t, st, i)
+		}
+		if _, err := Verify(fs, "/disk", nil); err == nil {
+			t.Error("a disk in use was read")
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		last := int64(0)
+		r, err := Verify(fs, "/disk", func(done, total int64) {
+			if done < last || done > total {
+				t.Errorf("%d of %d after %d", done, total, last)
+			}
+			last = done
+		})
+		if err != nil || r.Damaged != 0 || r.Records != 50 || last != r.Bytes {
+			t.Fatalf("%+v, %v, progress to %d", r, err, last)
+		}
+		flips, noticed := 0, 0
+		for at := int64(0); at < r.Bytes-8; at += 61 {
+			bad := fs.Killed()
+			if err := bad.Flip("/disk/00000001.seg", at, 4); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Verify(bad, "/disk", nil)
+			if err != nil || got.Damaged > 1 || got.Damaged == 0 && got.Records != 50 {
+				t.Fatalf("flipped at %d: %+v, %v", at, got, err)
+			}
+			flips++
+			noticed += int(got.Damaged)
+		}
+		if noticed < flips*9/10 { // the rest were in the padding between records
+			t.Fatalf("%d of %d flips noticed", noticed, flips)
+		}
+		f, _ := fs.Open("/disk/00000001.seg")
+		_ = f.Truncate(r.Bytes - 5)
+		if got, err := Verify(fs, "/disk", nil); err != nil || got.Damaged == 0 || got.Damaged > 2 {
+			t.Fatalf("cut short: %+v, %v", got, err)
+		}
+	})
+}
