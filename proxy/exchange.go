@@ -77,7 +77,7 @@ type exchange struct {
 
 	begun []byte // content read before it turned out to be too long to hold
 
-	keyBuf, targetBuf, cookieBuf, extraBuf, scratch, date []byte
+	keyBuf, targetBuf, cookieBuf, extraBuf, date []byte
 
 	entryRoom [4]storage.Entry
 	headRoom  [4]*message.Stored

@@ -21,7 +21,7 @@ var impliedFields = []message.FieldID{
 }
 
 // forward writes into dst the fields of the request as they go to the origin,
-// in the given form. Values made here live in x.scratch.
+// in the given form. They share the request's bytes.
 func (x *exchange) forward(dst *message.Fields, form statemachine.Form) {
 	req := &x.req
 	dst.CopyFrom(&req.Fields)
@@ -42,16 +42,8 @@ func (x *exchange) forward(dst *message.Fields, form statemachine.Form) {
 	dst.Set(message.FieldHost, host)
 	x.forwardPeer(dst)
 
-	x.scratch = x.scratch[:0]
-	x.appendTo(dst, message.FieldVia, func(b []byte) []byte { return appendVia(b, req.Version, x.p.viaName) })
-	x.appendTo(dst, message.FieldCDNLoop, func(b []byte) []byte { return append(b, x.p.loopID...) })
-}
-
-// appendTo adds a line whose value is built at the end of x.scratch.
-func (x *exchange) appendTo(dst *message.Fields, id message.FieldID, build func([]byte) []byte) {
-	at := len(x.scratch)
-	x.scratch = build(x.scratch)
-	dst.AddKnown(id, bytes.Clone(x.scratch[at:]))
+	dst.AddKnown(message.FieldVia, appendVia(nil, req.Version, x.p.viaName))
+	dst.AddKnown(message.FieldCDNLoop, x.p.loopID)
 }
 
 // stripConditions makes the answer depend on the target alone.

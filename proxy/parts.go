@@ -12,6 +12,8 @@ import (
 type source interface {
 	// Reader opens n bytes at offset; n < 0: to the end.
 	Reader(offset, n int64) storage.Reader
+	// Bytes returns all of it where it lies in one piece of memory, else nil.
+	Bytes() []byte
 	// Trailers are lines, nil without any.
 	Trailers() []byte
 }
@@ -23,6 +25,9 @@ type spliced struct {
 	missing   statemachine.Range
 	size      int64
 }
+
+// Bytes returns nil: what is spliced lies in several pieces.
+func (s *spliced) Bytes() []byte { return nil }
 
 // Trailers returns nil: parts have none.
 func (s *spliced) Trailers() []byte { return nil }

@@ -19,22 +19,7 @@ func (x *exchange) serveStored(a *statemachine.Action) statemachine.Delivery {
 	}
 	x.dropUpstream()
 	e, s := x.entries[a.Chosen], a.Stored
-	size := e.Size()
-	sel := statemachine.Select(&x.req, s, size)
-	if sel.Status != s.Status {
-		return x.serveSelected(e, s, &sel, size, s.Head, x.extra(s, message.HTTP11))
-	}
-	x.prepare(s, s.Head, x.extra(s, message.HTTP11), size)
-	if x.out.NoBody {
-		return x.sendHeadOnly()
-	}
-	// The hit path: the body in one piece, no reader.
-	if body := e.Bytes(); body != nil && e.Trailers() == nil {
-		return x.sendBody(body)
-	}
-	rd := e.Reader(0, -1)
-	defer rd.Close()
-	return x.sendFrom(rd, e, false)
+	return x.deliver(e, s, s.Head, x.extra(s, message.HTTP11), e.Size(), false)
 }
 
 // serveFill sends what the fill at hand brings, as it comes.
@@ -51,21 +36,28 @@ func (x *exchange) serveFill() statemachine.Delivery {
 		// leader's came from the origin, Age and all.
 		head, extra = x.leadHead, x.extra(nil, message.HTTP11)
 	}
-	size, from := f.entry.Size(), x.filled()
-	sel := statemachine.Select(&x.req, f.head, size)
-	if sel.Status != f.head.Status {
-		return x.serveSelected(from, f.head, &sel, size, head, extra)
+	return x.deliver(x.filled(), f.head, head, extra, f.entry.Size(), true)
+}
+
+// deliver sends what of a response answers the request: all of it, or what the
+// request's conditions and ranges make of it. live: it is being filled.
+func (x *exchange) deliver(from source, s *message.Stored, head, extra []byte, size int64, live bool) statemachine.Delivery {
+	sel := statemachine.Select(&x.req, s, size)
+	if sel.Status != s.Status {
+		return x.serveSelected(from, s, &sel, size, head, extra)
 	}
-	x.prepare(f.head, head, extra, size)
+	x.prepare(s, head, extra, size)
 	if x.out.NoBody {
 		return x.sendHeadOnly()
 	}
-	if body := f.entry.Bytes(); body != nil && !x.completing && f.entry.Trailers() == nil {
-		return x.sendBody(body) // filled before we came
+	// The hit path: the body in one piece, no reader. A fill may have ended
+	// before we came, too.
+	if body := from.Bytes(); body != nil && from.Trailers() == nil {
+		return x.sendBody(body)
 	}
 	rd := from.Reader(0, -1)
 	defer rd.Close()
-	return x.sendFrom(rd, from, true)
+	return x.sendFrom(rd, from, live)
 }
 
 // prepare fills x.out in for a whole response.

@@ -13,7 +13,7 @@ func (m *HTTPCache) fillIn(a *Action, o Outcome, now Instant) {
 	case ActFetch:
 		m.fillInFetch(a, now)
 	case ActFill, ActFreshen, ActRelay:
-		// Their nouns come from the response: Respond adds them.
+		// Their nouns come from the response: fillInResponse has put them in.
 	case ActServe:
 		a.Stored = m.headGiven
 		if a.Stored == nil {
