@@ -65,6 +65,8 @@ type Proxy struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	draining atomic.Bool
+	// upstreams are the conversations with origins that Close interrupts.
+	upstreams roll
 	// background counts fills and refreshes, which outlive their exchange.
 	background sync.WaitGroup
 
@@ -131,6 +133,7 @@ func (p *Proxy) Drain() { p.draining.Store(true) }
 func (p *Proxy) Close() {
 	p.draining.Store(true)
 	p.cancel()
+	p.upstreams.interrupt()
 	p.background.Wait()
 }
 

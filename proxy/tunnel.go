@@ -39,7 +39,7 @@ func (x *exchange) tunnel() statemachine.Delivery {
 	client, early := x.client.Hijack()
 	origin, answered := up.h.Hijack()
 	x.upstream = nil
-	up.stop()
+	up.owner.leave(up)
 	x.p.tunnels.Add(1)
 	defer x.p.tunnels.Add(-1)
 	defer up.origin.Pool.Discard(up.conn)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -22,8 +21,11 @@ type upstream struct {
 	h        *h1.ClientConn
 	origin   *Origin
 	endpoint int
-	pump     *pump       // sends the request's content; nil without
-	stop     func() bool // undoes the interrupt at shutdown
+	pump     *pump // sends the request's content; nil without
+	// Of the roll that owner keeps, under its lock.
+	owner                *roll
+	before, after        *upstream
+	entered, interrupted bool
 }
 
 // connect gets a connection to an endpoint, with its codec.
@@ -40,16 +42,18 @@ func (p *Proxy) connect(o *Origin, endpoint int, fresh bool) (*upstream, error) 
 	if !ok {
 		h = h1.NewClientConn(c.Conn, &o.Client) // the socket itself: it is asked for its descriptor
 		c.Session = h
+	} else {
+		h.Vouch() // the pool has looked at it before it gave it out
 	}
-	u := &upstream{conn: c, h: h, origin: o, endpoint: endpoint}
-	u.stop = context.AfterFunc(p.ctx, h.Interrupt)
+	u := &upstream{conn: c, h: h, origin: o, endpoint: endpoint, owner: &p.upstreams}
+	p.upstreams.enter(u)
 	return u, nil
 }
 
 // end gives the connection back: to the pool if both messages are whole and
 // nothing is left over, else it is closed.
 func (u *upstream) end() {
-	interrupted := !u.stop()
+	interrupted := u.owner.leave(u)
 	// An origin may have answered before the pump has noticed that it is done,
 	// which is no reason to give up either connection.
 	if u.pump != nil && !(u.h.Answered() && u.pump.finishes()) && !u.pump.finished() {

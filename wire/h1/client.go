@@ -46,6 +46,7 @@ type ClientConn struct {
 	left     int64       // of a sized request body
 	sent     atomic.Bool // the request is out whole
 	used     bool        // a request has been sent before
+	vouched  bool        // it has just been looked at
 	started  atomic.Bool // bytes of a response have come
 	switched bool        // a 101 was read
 
@@ -82,11 +83,11 @@ func (c *ClientConn) SendRequest(r *message.OutgoingRequest) error {
 	if err := checkOutgoing(r); err != nil {
 		return err
 	}
-	if c.used && !c.Quiet() {
+	if c.used && (c.rd.buffered() > 0 || !c.vouched && !c.Quiet()) {
 		// What an origin says before it is asked would be taken for the answer.
 		return ErrStale
 	}
-	c.used = true
+	c.used, c.vouched = true, false
 	c.rd.release(false)
 	c.parse.method, c.parse.upgrade = r.Method, r.Upgrade != nil
 	c.interim, c.final, c.persist = 0, false, false
@@ -332,6 +333,10 @@ func (c *ClientConn) Quiet() bool {
 	s := c.probe.probe(c.nc)
 	return s == peerQuiet || s == peerUnknown
 }
+
+// Vouch says that the caller has this moment found the connection open and
+// silent, so that the next SendRequest need not look again.
+func (c *ClientConn) Vouch() { c.vouched = true }
 
 // Interrupt ends every wait on the connection at once and for good. Safe from
 // any goroutine.
