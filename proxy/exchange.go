@@ -71,6 +71,7 @@ type exchange struct {
 	status   int             // sent to the client, 0 for none
 	bytes    int64           // of content sent to the client
 	endpoint string
+	tried    attempts
 	err      error
 	delivery statemachine.Delivery
 	hijacked bool
@@ -78,6 +79,7 @@ type exchange struct {
 	begun []byte // content read before it turned out to be too long to hold
 
 	keyBuf, targetBuf, cookieBuf, extraBuf, date []byte
+	schemeBuf, peerBuf                           []byte
 
 	entryRoom [4]storage.Entry
 	headRoom  [4]*message.Stored

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 
 	"edge/cache/statemachine"
 	"edge/message"
@@ -43,30 +44,44 @@ var errNoEndpoint = errors.New("no endpoint is available")
 // maxAttempts bounds Origin.Attempts.
 const maxAttempts = 16
 
+// attempts are the endpoints that a fetch has tried. Part of the exchange, so that
+// neither they nor the question about them is allocated for each fetch.
+type attempts struct {
+	n    int
+	list [maxAttempts]int
+	has  func(int) bool // whether an endpoint is among them
+}
+
+func (t *attempts) begin() {
+	if t.n = 0; t.has == nil {
+		t.has = func(i int) bool { return slices.Contains(t.list[:t.n], i) }
+	}
+}
+
+// add notes a try, of at most maxAttempts.
+func (t *attempts) add(i int) {
+	t.list[t.n] = i
+	t.n++
+}
+
 // ask tries endpoints until one answers or no further try is allowed. A
 // request is tried again only if it can be replayed: none of its content was
 // read or all of it is held, and either the origin saw nothing of it or its method is idempotent
 // (RFC 9110 section 9.2.2).
 func (x *exchange) ask(out *message.OutgoingRequest) *originError {
 	o := x.route.Origin
-	var triedRoom [maxAttempts]int
-	tried := triedRoom[:0]
-	isTried := func(i int) bool {
-		for _, t := range tried {
-			if t == i {
-				return true
-			}
+	x.tried.begin()
+	var failed *originError // of the last try
+	most := min(max(o.Attempts, 1), maxAttempts)
+	for x.tried.n < most {
+		i, ok := o.Balancer.Pick(x.tried.has)
+		if !ok && failed == nil {
+			return &originError{status: "destination_unavailable", err: errNoEndpoint, unavailable: true}
 		}
-		return false
-	}
-	failed := &originError{status: "destination_unavailable", err: errNoEndpoint, unavailable: true}
-	attempts := min(max(o.Attempts, 1), maxAttempts)
-	for len(tried) < attempts {
-		i, ok := o.Balancer.Pick(isTried)
 		if !ok {
 			return failed
 		}
-		tried = append(tried, i)
+		x.tried.add(i)
 		err := x.try(o, i, out, false)
 		// A reused connection that died says nothing about the endpoint: the
 		// origin may close an idle one at any time (RFC 9112 section 9.3.1).

@@ -101,14 +101,23 @@ func (x *exchange) forwardPeer(dst *message.Fields) {
 		dst.AddKnown(message.FieldForwarded, forwardedElement(peer))
 	}
 	if peer.IsValid() {
-		dst.AddKnown(message.FieldXForwardedFor, []byte(peer.String()))
+		dst.AddKnown(message.FieldXForwardedFor, x.peerName())
 	}
 	if !dst.Has(message.FieldXForwardedProto) {
-		dst.AddKnown(message.FieldXForwardedProto, []byte(x.req.Scheme))
+		x.schemeBuf = append(x.schemeBuf[:0], x.req.Scheme...)
+		dst.AddKnown(message.FieldXForwardedProto, x.schemeBuf)
 	}
 	if !dst.Has(message.FieldXForwardedHost) {
 		dst.AddKnown(message.FieldXForwardedHost, x.req.Authority)
 	}
+}
+
+// peerName is the peer's address as text: of the connection, hence made once.
+func (x *exchange) peerName() []byte {
+	if len(x.peerBuf) == 0 {
+		x.peerBuf = x.peer.Addr().AppendTo(x.peerBuf)
+	}
+	return x.peerBuf
 }
 
 // forwardedElement is RFC 7239's "for=": IPv6 addresses in brackets, quoted.
