@@ -44,6 +44,8 @@ type Options struct {
 	Ready func() (ready bool, why string)
 	// Purges serve the purge API; nil: there is none.
 	Purges *Purges
+	// Entries serve the cache API; nil: there is none.
+	Entries *Entries
 	// Tokens are required of every request but those for health and readiness;
 	// nil: none is.
 	Tokens *Tokens
@@ -54,6 +56,8 @@ type Options struct {
 type Server struct {
 	http *http.Server
 	opt  Options
+	// listings has room for the lists and bodies that are sent at a time.
+	listings chan struct{}
 }
 
 // New returns a Server that serves nothing yet.
@@ -72,6 +76,7 @@ func New(o Options) *Server {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", index)
 	s.routePurges(mux)
+	s.routeEntries(mux)
 	s.http = &http.Server{
 		Handler:           guard(mux, o.Tokens != nil),
 		ReadHeaderTimeout: headTimeout,
@@ -171,6 +176,7 @@ const indexPage = `<!doctype html>
 <h1>edge admin</h1>
 <ul>
 <li><a href="/metrics">/metrics</a>: counters and gauges for Prometheus
+<li><a href="/cache/entries?limit=1000">/cache/entries</a>: what is stored, a line of JSON each
 <li><a href="/healthz">/healthz</a>: 200 while the process lives
 <li><a href="/readyz">/readyz</a>: 200 while clients are served, 503 before and while draining
 </ul>

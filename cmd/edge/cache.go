@@ -11,8 +11,18 @@ import (
 )
 
 func (a *app) cacheCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cache", Short: "Look at what is stored"}
-	cmd.AddCommand(&cobra.Command{
+	cmd := &cobra.Command{
+		Use:   "cache",
+		Short: "Look at what is stored",
+		Long: `cache shows what is stored: by a running node in memory and on its disks (ls, get),
+which the node's admin listener tells, or on the disk of a stopped one (verify).`,
+		Example: `  edge cache ls --prefix www.example.com/static/
+  edge cache ls --tag product-7 --json
+  edge cache get https://www.example.com/index.html
+  edge cache get https://www.example.com/logo.png --body >logo.png
+  edge cache verify /var/cache/edge`,
+	}
+	cmd.AddCommand(a.cacheListCommand(), a.cacheGetCommand(), &cobra.Command{
 		Use:   "verify PATH",
 		Short: "Check every record of a stopped node's disk",
 		Long: `verify reads all of a directory that cache.disk names, while no node has it open,

@@ -55,6 +55,7 @@ type node struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 
+	clock   *proxy.Clock
 	ledger  *purge.Ledger
 	tokens  *admin.Tokens // nil without
 	store   storage.Store
@@ -100,11 +101,11 @@ func (n *node) build() (err error) {
 	if err = n.openAccessLog(); err != nil {
 		return err
 	}
-	clock := proxy.NewClock()
-	if err = n.openLedger(clock.Now); err != nil {
+	n.clock = proxy.NewClock()
+	if err = n.openLedger(n.clock.Now); err != nil {
 		return err
 	}
-	if err = n.openStore(clock.Now); err != nil {
+	if err = n.openStore(n.clock.Now); err != nil {
 		return err
 	}
 	n.ledger.Reclaim(n.store)
@@ -115,7 +116,7 @@ func (n *node) build() (err error) {
 	n.setOrigins(origins)
 	n.proxy = proxy.New(proxy.Options{Name: c.Node.Name, LoopID: c.Node.LoopID,
 		Routes: routes, Trusted: prefixes(c.TrustedProxies),
-		Store: n.store, Ledger: n.ledger, Purger: n.ledger, Clock: clock, Observer: n.observer(), Logger: n.log})
+		Store: n.store, Ledger: n.ledger, Purger: n.ledger, Clock: n.clock, Observer: n.observer(), Logger: n.log})
 	if err = n.listen(inherited); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (n *node) listen(inherited *server.Inherited) error {
 	if err := n.server.Listen(); err != nil {
 		return err
 	}
-	n.admin = admin.New(admin.Options{Metrics: n.metrics, Ready: n.ready, Purges: n.purges(), Tokens: n.tokens, Logger: n.log})
+	n.admin = admin.New(admin.Options{Metrics: n.metrics, Ready: n.ready, Purges: n.purges(), Entries: n.entries(), Tokens: n.tokens, Logger: n.log})
 	n.adminDone = make(chan struct{})
 	go func() { // ends by close
 		defer close(n.adminDone)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -34,14 +32,12 @@ const (
 	maxAnswer = 1 << 20
 	// barWidth is how many columns a progress bar has.
 	barWidth = 30
-	// tokenVariable is the environment's name for a token.
-	tokenVariable = "EDGE_TOKEN"
 )
 
 // purgeFlags are the flags of purge.
 type purgeFlags struct {
-	soft, wait       bool
-	admin, tokenFile string
+	soft, wait bool
+	admin      adminFlags
 }
 
 func (a *app) purgeCommand() *cobra.Command {
@@ -62,8 +58,7 @@ It exits with 1 if any name failed; the others are purged all the same.`,
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&f.soft, "soft", false, "make stale instead of removing: stale-while-revalidate and stale-if-error go on working")
 	flags.BoolVar(&f.wait, "wait", false, "wait until everything matched is counted and its space freed")
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:9901", "the node's admin `ADDRESS:PORT`, or unix:/path")
-	flags.StringVar(&f.tokenFile, "token-file", "", "the `FILE` that holds the token; else "+tokenVariable+" in the environment, if set")
+	f.admin.register(cmd)
 	for _, kind := range []struct{ name, field, short string }{
 		{"url", "urls", "Purge absolute URLs: every variant of each"},
 		{"prefix", "prefixes", "Purge all under scheme://host/path/ or host/path/, by whole segments"},
@@ -84,10 +79,11 @@ It exits with 1 if any name failed; the others are purged all the same.`,
 func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c, err := newPurgeClient(f, field)
+	to, err := newAdminClient(&f.admin)
 	if err != nil {
 		return failure{err}
 	}
+	c := &purgeClient{to: to, field: field, flags: f}
 	if len(args) == 0 || len(args) == 1 && args[0] == "-" {
 		if args, err = readNames(a.input()); err != nil {
 			return failure{err}
@@ -157,34 +153,9 @@ func readNames(r io.Reader) ([]string, error) {
 
 // purgeClient talks to a node's purge API.
 type purgeClient struct {
-	http  *http.Client
-	base  string
-	token string
+	to    *adminClient
 	field string
 	flags *purgeFlags
-}
-
-func newPurgeClient(f *purgeFlags, field string) (*purgeClient, error) {
-	c := &purgeClient{field: field, flags: f, base: "http://" + f.admin, token: os.Getenv(tokenVariable)}
-	transport := &http.Transport{}
-	if path, isUnix := strings.CutPrefix(f.admin, "unix:"); isUnix {
-		c.base = "http://localhost"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		}
-	} else if strings.HasPrefix(f.admin, "http://") || strings.HasPrefix(f.admin, "https://") {
-		c.base = strings.TrimSuffix(f.admin, "/")
-	}
-	c.http = &http.Client{Transport: transport, Timeout: purgeRequestTimeout}
-	if f.tokenFile != "" {
-		text, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
-		}
-		c.token = strings.TrimSpace(string(text))
-	}
-	return c, nil
 }
 
 // purgeResult is what became of some names.
@@ -244,17 +215,9 @@ func (c *purgeClient) send(ctx context.Context, names []string) (purge.Answer, e
 
 // ask makes one request of the API.
 func (c *purgeClient) ask(ctx context.Context, method, path string, body []byte) (answer purge.Answer, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
-	if err != nil {
-		return answer, err
-	}
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(r)
+	ctx, cancel := context.WithTimeout(ctx, purgeRequestTimeout)
+	defer cancel()
+	resp, err := c.to.ask(ctx, method, path, body)
 	if err != nil {
 		return answer, err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"edge/admin"
 	"edge/cache/storage"
 	"edge/cache/storage/disk"
 	"edge/cache/storage/tiered"
@@ -50,4 +51,13 @@ func (n *node) openStore(clock storage.Clock) error {
 	}
 	n.store = t
 	return nil
+}
+
+// entries is what the admin API lists stored responses by.
+func (n *node) entries() *admin.Entries {
+	e := &admin.Entries{Find: admin.Walk(n.store), StoredTarget: n.proxy.StoredTarget, Clock: n.clock.Now}
+	if t, ok := n.store.(*tiered.Store); ok {
+		e.Where = t.Where
+	}
+	return e
 }
