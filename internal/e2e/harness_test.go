@@ -187,6 +187,12 @@ func tail(s string) string { return s[max(0, len(s)-12000):] }
 // metric is the sum of a metric over its labels.
 func (e *edge) metric(name string) float64 {
 	e.t.Helper()
+	return e.sum(name, "")
+}
+
+// sum is the sum of a metric over its labels, where they contain label.
+func (e *edge) sum(name, label string) float64 {
+	e.t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + e.admin + "/metrics")
 	if err != nil {
@@ -196,7 +202,7 @@ func (e *edge) metric(name string) float64 {
 	sum, found := 0.0, false
 	for s := bufio.NewScanner(resp.Body); s.Scan(); {
 		rest, ok := strings.CutPrefix(s.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' || !strings.Contains(rest, label) {
 			continue
 		}
 		if v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64); err == nil {

@@ -79,7 +79,10 @@ func (v *volume) write(s *segment) error {
 		if err != nil {
 			return err
 		}
-		if _, err := f.WriteAt(mem, off); err != nil {
+		v.flushing.begin(v)
+		_, err = f.WriteAt(mem, off)
+		v.flushing.end()
+		if err != nil {
 			return err
 		}
 		s.wrote(off + int64(len(mem)))
@@ -98,7 +101,10 @@ func (v *volume) sync(s *segment, all bool) error {
 		if f == nil {
 			return nil
 		}
-		if err := (*f).Sync(); err != nil {
+		v.flushing.begin(v)
+		err := (*f).Sync()
+		v.flushing.end()
+		if err != nil {
 			return err
 		}
 		s.mu.Lock()

@@ -40,14 +40,19 @@ const (
 func (h *health) writesOut() bool { return h.noWrite.Load() }
 func (h *health) readsOut() bool  { return h.noRead.Load() }
 
-// begin asks whether a read may be begun; end must follow if so.
-func (h *health) begin(now message.Instant) bool {
+// begin asks whether a read may be begun; end must follow if so. elsewhere: who
+// wants it can still do without the disk.
+func (h *health) begin(now message.Instant, elsewhere bool) bool {
 	if h.noRead.Load() {
+		return false
+	}
+	if h.reading.Load() >= maxReading {
+		h.slow.Add(1)
 		return false
 	}
 	if last := h.lastAnswer.Load(); last == 0 {
 		h.lastAnswer.CompareAndSwap(0, int64(now))
-	} else if int64(now)-last > int64(slowAfter) {
+	} else if elsewhere && int64(now)-last > int64(slowAfter) {
 		h.slow.Add(1)
 		return false
 	}

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -116,7 +117,7 @@ func (v *volume) fetchVariant(key *storage.Key, variant uint32) *entry {
 			}
 			continue
 		case why != nil:
-			if why != errNotNow {
+			if why != errNotNow && !errors.Is(why, errSlow) {
 				v.remove(s, n)
 				v.st.stats.removed.Add(1)
 			}
@@ -132,6 +133,7 @@ func (v *volume) fetchVariant(key *storage.Key, variant uint32) *entry {
 			e.reflag(message.TermInvalidated)
 		}
 		e.checked.Store(s.row(n).checked())
+		e.hits.Store(uint64(s.row(n).hits))
 		e.row, e.seg, e.off = n, r.seg, r.off
 		e.indexed.Store(true)
 		s.open[n] = e
@@ -239,25 +241,10 @@ func (v *volume) doubtFuture(s *message.Stored) {
 	s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(now))
 }
 
-// read reads from a pinned segment, if the disk is in a condition to.
-func (v *volume) read(s *segment, off int64, n int, buf func(int) []byte) ([]byte, error) {
-	if !s.settled.Load() {
-		if p := s.view(off, n); p != nil {
-			return p, nil
-		}
-	}
-	if !v.health.begin(v.o.Clock()) {
-		return nil, errNotNow
-	}
-	p, err := s.read(off, n, buf)
-	v.health.end(v, err)
-	return p, err
-}
-
 // readCopy is read into memory of its own.
 func (v *volume) readCopy(s *segment, off int64, n int) ([]byte, error) {
 	var own []byte
-	p, err := v.read(s, off, n, func(n int) []byte {
+	p, _, err := v.read(s, off, n, lookPatience, func(n int) []byte {
 		own = make([]byte, n)
 		return own
 	})

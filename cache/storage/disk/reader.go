@@ -19,6 +19,7 @@ type reader struct {
 	f          *fill // followed
 	pos, limit int64
 	buf        *[]byte // what the last piece lies in, where it was read
+	begun      bool    // something was read
 	closed     bool
 }
 
@@ -122,20 +123,33 @@ func (r *reader) load(x *located) ([]byte, error) {
 		n = min(n, readPiece)
 		lo, size = from, int(n)
 	}
-	p, err := v.read(x.s, int64(x.off)+lo, size, r.buffer)
+	wait := lookPatience
+	if r.begun {
+		wait = bodyPatience
+	}
+	p, fresh, err := v.read(x.s, int64(x.off)+lo, size, wait, r.buffer)
 	switch {
+	case errors.Is(err, errSlow):
+		r.buf = nil // the kernel's now
+		return nil, err
 	case errors.Is(err, errNotNow):
 		return nil, err
 	case err != nil:
-		v.dismiss(r.e, nil)
-		return nil, fmt.Errorf("%w: %v", storage.ErrGone, err)
-	case known:
+		v.mend(r.e, x)
+		return nil, fmt.Errorf("%w: %w", storage.ErrGone, err)
+	}
+	r.begun = true
+	if known {
 		return p, nil
-	case checksum(p) != x.sum:
-		v.dismiss(r.e, &v.health.damaged)
+	}
+	if checksum(p) != x.sum {
+		v.health.damaged.Add(1)
+		v.mend(r.e, x)
 		return nil, fmt.Errorf("%w: %w: segment %08x at %d", storage.ErrGone, errDamaged, x.seg, x.off)
 	}
-	x.s.setChecked(x.off, x.length)
+	if fresh { // else it is not known what is on the disk
+		x.s.setChecked(x.off, x.length)
+	}
 	return p[from : from+n : from+n], nil
 }
 

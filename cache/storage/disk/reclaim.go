@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"edge/cache/storage"
-	"edge/message"
 )
 
 // Reclaiming: when segments run short, the oldest goes. What of it was hit since it
@@ -87,6 +86,8 @@ func (v *volume) reclaim(s *segment) {
 	v.segments = v.segments[1:]
 	v.condemn(s)
 	v.mu.Unlock()
+	v.reclaiming.begin(v)
+	defer v.reclaiming.end()
 	if s.file.Load() != nil {
 		if err := v.o.FS.Remove(v.name(s.id)); err != nil {
 			v.health.ioErrors.Add(1)
@@ -167,7 +168,7 @@ func (v *volume) carry(s *segment, e *entry, hot bool, budget *int64) error {
 	wait := patience{wait: appendWait}
 	defer wait.done()
 	for {
-		err := v.relocate(e, b, extents, last, whole)
+		err := v.relocate(e, b, extents, last, whole, true)
 		if err != errBusy || !v.waitRoom(&wait) {
 			return err
 		}
@@ -209,24 +210,18 @@ func (v *volume) carryChunk(e *entry, x *located) (located, error) {
 	}
 }
 
-// relocate puts e's head with other extents in the place of the one it has.
-func (v *volume) relocate(e *entry, b *body, extents []located, last []byte, whole bool) error {
+// relocate puts e's head with other extents in the place of the one it has. reserve:
+// for reclaiming.
+func (v *volume) relocate(e *entry, b *body, extents []located, last []byte, whole, reserve bool) error {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !e.indexed.Load() || e.body.Load() != b {
 		return storage.ErrGone // replaced or freshened meanwhile; the caller looks again
 	}
-	stored := e.Stored()
-	if whole == stored.Terms.Flags.Has(message.TermPartial) {
-		next := *stored
-		if next.Terms.Flags |= message.TermPartial; whole {
-			next.Terms.Flags &^= message.TermPartial
-		}
-		stored = &next
-	}
+	stored := partialIf(e.Stored(), !whole)
 	next, r, err := v.writeHead(&headRecord{e: e, stored: stored, sequence: e.sequence.Load(), checked: e.checked.Load(),
-		trailers: e.trailers, size: b.size}, extents, last, true)
+		trailers: e.trailers, size: b.size}, extents, last, reserve)
 	if err != nil {
 		return err
 	}

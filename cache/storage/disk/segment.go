@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -185,25 +184,6 @@ func (s *segment) view(off int64, n int) []byte {
 		}
 	}
 	return nil
-}
-
-// read returns n bytes at off, in buf if they have to be read. The caller has
-// the segment pinned.
-func (s *segment) read(off int64, n int, buf func(n int) []byte) ([]byte, error) {
-	if !s.settled.Load() {
-		if p := s.view(off, n); p != nil {
-			return p, nil
-		}
-	}
-	f := s.file.Load()
-	if f == nil {
-		return nil, fmt.Errorf("disk: segment %08x has no file", s.id)
-	}
-	p := buf(n)
-	if got, err := (*f).ReadAt(p, off); got < n {
-		return nil, fmt.Errorf("disk: segment %08x, %d bytes at %d: %w", s.id, n, off, err)
-	}
-	return p, nil
 }
 
 // isChecked reports whether the body at off was found right before.

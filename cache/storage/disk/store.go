@@ -142,17 +142,6 @@ func (v *volume) expel(e *entry) bool {
 	return true
 }
 
-// dismiss takes out an entry that cannot be read, and counts why.
-func (v *volume) dismiss(e *entry, why *atomic.Int64) {
-	if why != nil {
-		why.Add(1)
-		v.o.Logger.Warn("a damaged record was dropped", "disk", v.dir, "segment", e.seg)
-	}
-	if v.expel(e) {
-		v.st.stats.removed.Add(1)
-	}
-}
-
 // Freshen replaces e's head.
 func (st *Store) Freshen(x storage.Entry, stored *message.Stored, sequence uint64) error {
 	return st.freshenWithin(x, stored, sequence, appendWait)

@@ -47,6 +47,7 @@ type volume struct {
 	// as the disk says, and what was the newest at the last thorough look.
 	judgedUpTo, seenUpTo, lookedAt uint64
 
+	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
 	stop                 chan struct{}
 	workers              sync.WaitGroup
@@ -69,6 +70,8 @@ var (
 	errBusy = errors.New("disk: no room now")
 	// errNoRoom: as errBusy, but for reclaiming, which would wait for itself.
 	errNoRoom = errors.New("disk: no room")
+	// errStalled: as errBusy, but nobody should wait for it.
+	errStalled = errors.New("disk: does not answer")
 	// errOut: the disk takes nothing.
 	errOut = errors.New("disk: taken out")
 )
@@ -102,7 +105,7 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 	size := r.size()
 	if v.pending() > maxPending {
 		v.wake(v.flushNow)
-		return nil, errBusy
+		return nil, v.noRoomYet()
 	}
 	s := v.active
 	if s == nil || s.end+size > v.o.segmentSize {
@@ -110,7 +113,7 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 			if reserve {
 				return nil, errNoRoom
 			}
-			return nil, errBusy
+			return nil, v.noRoomYet()
 		}
 	}
 	s.add(size, func(to []byte, off int64) {
@@ -128,6 +131,14 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 		v.wake(v.flushNow)
 	}
 	return s, nil
+}
+
+// noRoomYet is the error of who could wait for room, if the disk answered.
+func (v *volume) noRoomYet() error {
+	if v.stalled() {
+		return errStalled
+	}
+	return errBusy
 }
 
 // pending returns how many bytes wait for the flusher. Under mu.

@@ -171,6 +171,9 @@ func (v *volume) unkept(err error) error {
 	case errors.Is(err, errBusy):
 		v.health.busy.Add(1)
 		return fmt.Errorf("%w: %v", storage.ErrFull, err)
+	case errors.Is(err, errStalled):
+		v.health.slow.Add(1)
+		return fmt.Errorf("%w: %v", storage.ErrFull, err)
 	case errors.Is(err, errOut):
 		return fmt.Errorf("%w: %v", storage.ErrFull, err)
 	}

@@ -31,6 +31,13 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 }
 
+// NowReader is what a File may implement besides.
+type NowReader interface {
+	// ReadNow is ReadAt for what is in memory already: it never waits for a disk,
+	// and may read less, or nothing with an error, without anything being wrong.
+	ReadNow(p []byte, off int64) (int, error)
+}
+
 // File is an open file. Safe for concurrent use.
 type File interface {
 	io.ReaderAt

@@ -1,0 +1,57 @@
+package disk
+
+import (
+	"edge/message"
+)
+
+// Damage to a body costs the chunk that it is found in, where the rest can be used
+// without it: with a strong validator what is left stays as parts, and only what is
+// missing is asked for again. (RFC 9110 section 15.3.7.3: parts may be combined "if they
+// all have the same strong validator".)
+
+// mend takes out of e what cannot be read of it any more: the run x, if the rest is
+// worth having, else all of it. Whoever reads from e goes on with what it has opened.
+// Counting is the caller's.
+func (v *volume) mend(e *entry, x *located) {
+	v.o.Logger.Warn("damage was found; what it lies in is dropped", "disk", v.dir, "segment", x.seg, "offset", x.off, "length", x.length)
+	if !v.keepRest(e, x) && v.expel(e) {
+		v.st.stats.removed.Add(1)
+	}
+}
+
+// keepRest makes e parts without x. False: e is as it was.
+func (v *volume) keepRest(e *entry, x *located) bool {
+	if !e.Stored().Terms.HasStrongValidator() {
+		return false
+	}
+	b := e.retainBody()
+	if b == nil {
+		return false // it is being written
+	}
+	defer b.drop()
+	var rest []located
+	for _, y := range b.locate() {
+		if y.seg != x.seg || y.off != x.off {
+			rest = append(rest, y)
+		}
+	}
+	if len(rest) == 0 {
+		return false
+	}
+	if len(rest) == len(b.extents) {
+		return e.indexed.Load() // somebody was quicker
+	}
+	return v.relocate(e, b, rest, nil, false, false) == nil
+}
+
+// partialIf returns s, marked as parts or as a whole.
+func partialIf(s *message.Stored, parts bool) *message.Stored {
+	if parts == s.Terms.Flags.Has(message.TermPartial) {
+		return s
+	}
+	next := *s
+	if next.Terms.Flags &^= message.TermPartial; parts {
+		next.Terms.Flags |= message.TermPartial
+	}
+	return &next
+}
