@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"edge/cache/storage/nameindex"
+)
+
+// Selector selects stored responses by name.
+type Selector = nameindex.Selector
+
+// The kinds of Selector.
+const (
+	ByURL      = nameindex.URL
+	ByPrefix   = nameindex.Prefix
+	ByTag      = nameindex.Tag
+	ByGroup    = nameindex.Group
+	ByHost     = nameindex.Host
+	Everything = nameindex.Everything
+)
+
+// Finder is what a Store may implement besides, to be asked for responses by name
+// without visiting all there are.
+type Finder interface {
+	// Find calls f with every live entry that one of the selectors selects, as
+	// Each does: retained during the call only, until f returns false, each
+	// variant once; what comes or goes meanwhile may be missed. By URL, tag and group
+	// it costs a look-up and what is found; by prefix and host a comparison for each
+	// entry. For listing, not for requests.
+	Find(list []Selector, f func(Entry) bool)
+}
+
+// Taker is what a Store may implement besides, so that a purge is counted at once
+// and its work done behind.
+//
+// The Ledger judges whoever is come by, and that is what makes a purge be in
+// force; Take only goes ahead of it, and marks what a purge is about to take, so
+// that each response is counted for one purge, once, whoever comes by it first.
+type Taker interface {
+	// Take marks every entry that the takings select and that was last judged
+	// before them. Takings come in the order of their sequences, over all calls, each
+	// is taken after it is in force, and one call of Take or Reap ends before the
+	// next begins. It reads nothing from disks, but where a store does not know
+	// enough of an entry's names: that one is judged there and then, and the Witness
+	// told.
+	Take(list []Taking)
+	// Reap carries out what Take marked, for about n entries: they are judged, as
+	// by Each, and what was purged is freed. It returns how many are left.
+	Reap(n int) (left int)
+	// Judged says that everything up to a sequence has been taken and reaped: who
+	// is not marked counts as judged by it.
+	Judged(sequence uint64)
+}
+
+// Taking is one purge as a Taker sees it.
+type Taking struct {
+	// Sequence is the purge's number.
+	Sequence uint64
+	Select   []Selector
+	// Verdict is what becomes of what is selected.
+	Verdict Verdict
+	// Count, if not nil, is told how many more responses were found that no purge
+	// before had taken; of soft purges, that no soft purge had. Hit-for-miss markers
+	// are none. It may be called under a lock.
+	Count func(n int)
+}
+
+// URLKey returns the Key of a URI to which nothing is added: the first 128 bits of
+// the SHA-256 of its length-prefixed parts.
+func URLKey[T string | []byte](scheme string, authority, target T) Key {
+	var room [256]byte
+	b := appendKeyPart(room[:0], scheme)
+	b = appendKeyPart(b, authority)
+	b = appendKeyPart(b, target)
+	sum := sha256.Sum256(b)
+	return Key(sum[:16])
+}
+
+func appendKeyPart[T string | []byte](b []byte, part T) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+	return append(b, part...)
+}
+
+// Naming returns what an index has of n, the names of an entry under a key.
+func (n Names) Naming(key Key) (x nameindex.Naming) {
+	scheme, authority, target := n.URI()
+	x.Scope = nameindex.AppendScope(nil, scheme, authority, target)
+	if URLKey(string(scheme), authority, target) != key {
+		x.Hashes = append(x.Hashes, nameindex.URLHash(scheme, authority, target))
+	}
+	tags, groups := n.Lists()
+	for tag, ok := tags.Next(); ok; tag, ok = tags.Next() {
+		x.Hashes = append(x.Hashes, nameindex.TagHash(tag))
+	}
+	for group, ok := groups.Next(); ok; group, ok = groups.Next() {
+		x.Hashes = append(x.Hashes, nameindex.GroupHash(scheme, authority, group))
+	}
+	return x
+}
+
+// Selected reports whether one of the selectors selects n.
+func (n Names) Selected(list []Selector) bool {
+	for i := range list {
+		if n.selected(&list[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n Names) selected(s *Selector) bool {
+	scheme, authority, target := n.URI()
+	here := string(authority) == s.Authority && (string(scheme) == "https") == (s.Scheme == "https")
+	tags, groups := n.Lists()
+	switch s.Kind {
+	case Everything:
+		return true
+	case ByHost:
+		return string(authority) == s.Authority
+	case ByURL:
+		return here && string(target) == s.Name
+	case ByPrefix:
+		return here && nameindex.UnderPath(target, s.Name)
+	case ByTag:
+		return tags.has(s.Name)
+	case ByGroup:
+		return here && groups.has(s.Name)
+	}
+	return false
+}
+
+// has reports whether a name is on the list.
+func (l NameList) has(name string) bool {
+	for n, ok := l.Next(); ok; n, ok = l.Next() {
+		if string(n) == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,154 @@
+package nameindex
+
+import "sync"
+
+// Bounds on scopes.
+const (
+	// minScopes is how many there may be whatever is stored, and rowsPerScope
+	// how many rows each further one needs: what scopes take is a few bytes a row at
+	// most. Beyond, a row's scope is its origin, and which of these a prefix selects
+	// only they themselves can tell; and where there are as many origins, or twice
+	// minScopes, nothing is known of a row's scope.
+	minScopes    = 4096
+	rowsPerScope = 64
+)
+
+// Scopes interns scopes. The zero value is empty. Safe for concurrent use; its lock is
+// a leaf.
+type Scopes struct {
+	mu    sync.Mutex
+	ids   map[string]Word
+	list  []scope // by number; 0 is the unknown one
+	free  []Word
+	total int // of references
+}
+
+type scope struct {
+	text string
+	refs int
+}
+
+// Enter returns the number of a scope, with a reference for a row.
+func (t *Scopes) Enter(text []byte) Word {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ids == nil {
+		t.ids, t.list = make(map[string]Word), make([]scope, 1)
+	}
+	t.total++
+	room := minScopes + t.total/rowsPerScope
+	for _, s := range [...][]byte{text, originOf(text)} {
+		id, ok := t.ids[string(s)]
+		if !ok && len(t.ids) < room {
+			id, ok = t.add(string(s)), true
+		}
+		if ok {
+			t.list[id].refs++
+			return id
+		}
+		room *= 2
+	}
+	t.list[0].refs++
+	return 0
+}
+
+// add makes a scope. Under mu.
+func (t *Scopes) add(text string) Word {
+	id := Word(len(t.list))
+	if last := len(t.free) - 1; last >= 0 {
+		id, t.free = t.free[last], t.free[:last]
+		t.list[id] = scope{text: text}
+	} else {
+		t.list = append(t.list, scope{text: text})
+	}
+	t.ids[text] = id
+	return id
+}
+
+// Leave gives a reference back.
+func (t *Scopes) Leave(id Word) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.total == 0 {
+		return // reset meanwhile
+	}
+	s := &t.list[id]
+	t.total--
+	if s.refs--; s.refs == 0 && id != 0 {
+		delete(t.ids, s.text)
+		*s = scope{}
+		t.free = append(t.free, id)
+	}
+}
+
+// Is reports whether a number is that of a scope.
+func (t *Scopes) Is(id Word, text []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.ids[string(text)]
+	return ok && at == id
+}
+
+// Set is the scopes that something selects: some for certain, some perhaps.
+type Set struct {
+	all   bool
+	match []match
+}
+
+// Select returns the scopes that a plan selects. What is entered later belongs to no
+// Set made before; so rows that are stored meanwhile are not in it.
+func (t *Scopes) Select(p *Plan) (s Set) {
+	if s.all = p.All; s.all || len(p.scoped) == 0 {
+		return s
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.match = make([]match, max(1, len(t.list)))
+	for i := range t.list {
+		switch {
+		case i == 0:
+			s.match[0] = maybe
+		case t.list[i].refs == 0:
+		default:
+			s.match[i] = selectScope(p.scoped, t.list[i].text)
+		}
+	}
+	return s
+}
+
+// selectScope is what the surest of selectors says of a scope.
+func selectScope(list []Selector, text string) match {
+	best := no
+	for i := range list {
+		switch list[i].matchScope(text) {
+		case yes:
+			return yes
+		case maybe:
+			best = maybe
+		case no:
+		}
+	}
+	return best
+}
+
+// Has reports whether what is in a scope is selected; perhaps: whether only the
+// response itself can tell.
+func (s *Set) Has(id Word) (has, perhaps bool) {
+	if s.all {
+		return true, false
+	}
+	if int(id) >= len(s.match) {
+		return false, false
+	}
+	return s.match[id] == yes, s.match[id] == maybe
+}
+
+// Stats is how many scopes there are, and how many rows are in none that is known.
+func (t *Scopes) Stats() (scopes, unknown int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.list) > 0 {
+		unknown = t.list[0].refs
+	}
+	return len(t.ids), unknown
+}
