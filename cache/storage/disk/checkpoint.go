@@ -14,7 +14,8 @@ import (
 // nothing that a crash could leave half true. Where it is lost or damaged, or is
 // not of the segment that is there, the segment is read and it is made anew.
 //
-// "%08x.idx", version 1, little-endian:
+// "%08x.idx", version 2, little-endian. (Version 1 had no notes of chunks; a segment
+// that has such a one is read.)
 //
 //	0 "edge idx" | 8 version, 4 bytes | 12 segment, 4 bytes | 16 the segment's
 //	length, 8 bytes | 24 CRC-32C of all the rest and of bytes 0 to 24 | 28 notes, 56
@@ -22,8 +23,9 @@ import (
 //	read at a look-up, oldest segment needed, size in units of 8; key, 16 bytes;
 //	checked, order, 8 bytes each
 const (
-	idxMagic  = "edge idx"
-	idxHeader = 28
+	idxMagic   = "edge idx"
+	idxVersion = 2
+	idxHeader  = 28
 )
 
 // idxName returns the name of a segment's checkpoint.
@@ -50,7 +52,7 @@ func packNotes(s *segment, notes []note) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, idxHeader, idxHeader+len(notes)*noteSize)
 	copy(b, idxMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], idxVersion)
 	le.PutUint32(b[12:], s.id)
 	le.PutUint64(b[16:], uint64(s.end))
 	for i := range notes {
@@ -96,7 +98,7 @@ func (v *volume) readIdx(s *segment) []byte {
 		return nil
 	}
 	le := binary.LittleEndian
-	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != formatVersion || le.Uint32(b[12:]) != s.id ||
+	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != idxVersion || le.Uint32(b[12:]) != s.id ||
 		le.Uint64(b[16:]) != uint64(s.end) || le.Uint32(b[24:]) != idxSum(b) {
 		return nil
 	}

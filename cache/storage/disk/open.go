@@ -328,9 +328,7 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			n.kind = kindInvalidation
 		}
 		p.apply(s, &n)
-		if n.kind != kindChunk {
-			s.notes = append(s.notes, n)
-		}
+		s.noteRecord(n)
 		off += r.size()
 		end = off
 	}

@@ -70,18 +70,7 @@ func (v *volume) victim() *segment {
 func (v *volume) reclaim(s *segment) {
 	s.gone.Store(true)
 	carry := v.o.segmentSize / carryShare
-	var list []row
-	for i := range v.index.shards {
-		list = list[:0]
-		v.index.shards[i].walk(func(_ uint32, r *row) {
-			if r.oldest <= s.id {
-				list = append(list, *r)
-			}
-		})
-		for j := range list {
-			v.move(s, &list[j], &carry)
-		}
-	}
+	v.eachRowIn(s, func(r *row) { v.move(s, r, &carry) })
 	v.mu.Lock()
 	v.segments = v.segments[1:]
 	v.condemn(s)

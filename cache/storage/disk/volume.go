@@ -123,9 +123,7 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 		n += copy(to[n:], body)
 		clear(to[n:])
 	})
-	if r.kind != kindChunk {
-		s.notes = append(s.notes, noteOf(r, mem[headerSize:]))
-	}
+	s.noteRecord(noteOf(r, mem[headerSize:]))
 	s.pin()
 	if s.pending() > blockSize {
 		v.wake(v.flushNow)
