@@ -111,7 +111,9 @@ type Stored struct {
 	// the response is fresh: below 0, for how long it has been stale.
 	Age  float64 `json:"age"`
 	Left float64 `json:"left"`
-	// Hits is how often it was found; on a disk alone, up to 255.
+	// Hits is how often look-ups of its URL found it, whether they chose it among
+	// the variants or not; in a tier that it has left and come back to, since
+	// then, and on a disk, up to 255 while nobody has it open.
 	Hits     uint64 `json:"hits"`
 	Tier     string `json:"tier"`
 	StoredAt string `json:"stored_at"`
@@ -169,7 +171,7 @@ func (o *Entries) tell(e storage.Entry, now message.Instant, detailed bool) *Sto
 		ETag: string(t.ETag), ResponseTime: timeText(s.ResponseTime), Flags: flagNames(t.Flags),
 	}
 	if t.LastModified != 0 {
-		v.LastModified = time.Unix(t.LastModified, 0).UTC().Format(time.RFC3339)
+		v.LastModified = time.Unix(t.LastModified, 0).UTC().Format("2006-01-02T15:04:05Z")
 	}
 	if v.Held != v.Size {
 		for _, r := range held {
