@@ -170,14 +170,24 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 	if err != nil {
 		return err
 	}
-	v.displace(s, e, &stored)
+	n := v.seat(s, r, &stored)
 	if p.w != nil {
 		s.removePending(p.w)
 	}
 	e.trailers = p.trailers
 	e.head.Store(&stored)
-	n := v.index.variant(s, &e.key, e.variant)
-	if n != 0 {
+	e.row, e.seg, e.off = n, r.seg, r.off
+	s.open[n] = e
+	e.body.Store(b)
+	e.indexed.Store(true)
+	return nil
+}
+
+// seat puts a row in the index, in the place of the one of its key and variant, and
+// takes out what makes way for it. Under the shard's lock.
+func (v *volume) seat(s *shard, r row, stored *message.Stored) (n uint32) {
+	v.displace(s, &r, stored)
+	if n = v.index.variant(s, &r.key, r.variant); n != 0 {
 		v.st.stats.replaced.Add(1)
 		v.close(s, n)
 		v.account(s.row(n), -1)
@@ -187,11 +197,7 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 		n = v.index.insert(s, r)
 	}
 	v.account(&r, 1)
-	e.row, e.seg, e.off = n, r.seg, r.off
-	s.open[n] = e
-	e.body.Store(b)
-	e.indexed.Store(true)
-	return nil
+	return n
 }
 
 // covers reports whether extents give all of [0, size).
@@ -206,16 +212,16 @@ func covers(extents []located, size int64) bool {
 	return pos == size
 }
 
-// displace takes out what makes way for e besides the entry of its own variant: a
-// hit-for-miss marker for the whole key, which e proves wrong; the row written
-// first where there are too many. Under the shard's lock.
-func (v *volume) displace(s *shard, e *entry, stored *message.Stored) {
+// displace takes out what makes way for a new row besides the row of its own
+// variant: a hit-for-miss marker for the whole key, which it proves wrong; the row
+// written first where there are too many. Under the shard's lock.
+func (v *volume) displace(s *shard, of *row, stored *message.Stored) {
 	real := !stored.Terms.Flags.Has(message.TermHitForMiss)
 	kept, first := 0, uint32(0)
-	for n := v.index.first(s, &e.key); n != 0; {
+	for n := v.index.first(s, &of.key); n != 0; {
 		r, next := s.row(n), s.following(n)
 		switch {
-		case r.variant == e.variant:
+		case r.variant == of.variant:
 		case real && r.flags&flagMarker != 0:
 			v.st.stats.replaced.Add(1)
 			v.remove(s, n)
@@ -302,7 +308,7 @@ func (v *volume) writeHead(h *headRecord, extents []located, last []byte, reserv
 	if h.stored.Terms.Flags.Has(message.TermPartial) {
 		r.flags |= flagPartial
 	}
-	if h.stored.Terms.Flags.Has(message.TermHitForMiss) && len(h.stored.Nominated) == 0 {
+	if isMarker(h.stored) {
 		r.flags |= flagMarker
 	}
 	mem := make([]byte, headerSize, headerSize+frontFixed+len(extents)*extentSize+len(f.stored.Head)+len(f.stored.Nominated)+

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"edge/cache/storage"
+	"edge/cache/storage/disk"
 	"edge/message"
 )
 
@@ -152,11 +153,16 @@ func (t *Store) inMemory(key storage.Key, nominated []byte) (has bool) {
 // copyToDisk writes what was committed to memory to the disk too, at once or not at
 // all.
 func (w *writer) copyToDisk() error {
-	to, err := w.t.disk.BeginNow(proposalOf(w.e))
+	e := w.e
+	if body := e.Bytes(); body != nil && len(body) <= disk.MaxPut {
+		w.p.Stored, w.p.Sequence = e.Stored(), e.Sequence()
+		return w.t.disk.Put(&w.p, e.Names(), body, e.Trailers())
+	}
+	to, err := w.t.disk.BeginNow(proposalOf(e))
 	if err != nil {
 		return err
 	}
-	return transfer(w.e, to)
+	return transfer(e, to)
 }
 
 // proposalOf describes an entry for storing it again. It shares the entry's bytes.
