@@ -1,13 +1,13 @@
 package admin
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
 	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/message"
 	"edge/purge"
 )
@@ -22,7 +22,7 @@ type Entries struct {
 	// lock and retained during the call only, until f returns false. visited is
 	// called, under no lock, for each response that was looked at, selected or
 	// not, before f is; where it returns false, the search ends. Nothing is
-	// counted as a hit. Walk does this for any store.
+	// counted as a hit. Over does this for any store.
 	Find func(q *Query, visited func() bool, f func(storage.Entry) bool)
 	// StoredTarget is as in Purges: nil where a URI's target is the key's.
 	StoredTarget func(scheme, authority, target string) string
@@ -37,58 +37,45 @@ type Entries struct {
 type Query struct {
 	// Places are URLs or prefixes, one of which a response must be under. None:
 	// any place will do.
-	Places []purge.Selector
-	// Tag is a tag in lower case that a response must have; "": any or none.
-	Tag string
+	Places []storage.Selector
+	// Tags is a tag that a response must have; none: it need not.
+	Tags []storage.Selector
 }
 
-// Walk returns a Find that visits everything in store.
-func Walk(store storage.Store) func(q *Query, visited func() bool, f func(storage.Entry) bool) {
+// Over returns a Find over store: by names where it is a storage.Finder and
+// there are names to find by, else by visiting all there is.
+func Over(store storage.Store) func(q *Query, visited func() bool, f func(storage.Entry) bool) {
+	finder, _ := store.(storage.Finder)
 	return func(q *Query, visited func() bool, f func(storage.Entry) bool) {
-		store.Each(func(e storage.Entry) bool {
-			return visited() && (!q.selects(e.Names()) || f(e))
-		})
+		visit := func(e storage.Entry) bool { return visited() && (!q.selects(e.Names()) || f(e)) }
+		names := q.Tags // fewer have it, and they are found at once
+		if len(names) == 0 {
+			names = q.Places
+		}
+		if finder == nil || len(names) == 0 {
+			store.Each(visit)
+			return
+		}
+		finder.Find(names, visit)
 	}
 }
 
 // selects reports whether what has these names is asked for. It does not
 // allocate.
 func (q *Query) selects(n storage.Names) bool {
-	if q.Tag != "" {
-		tags, _ := n.Lists()
-		for {
-			tag, ok := tags.Next()
-			if !ok {
-				return false
-			}
-			if string(tag) == q.Tag {
-				break
-			}
-		}
-	}
-	if len(q.Places) == 0 {
-		return true
-	}
-	scheme, authority, target := n.URI()
-	for i := range q.Places {
-		if p := &q.Places[i]; p.Scheme == string(scheme) && p.Authority == string(authority) && under(p, target) {
-			return true
-		}
-	}
-	return false
+	return (len(q.Places) == 0 || n.Selected(q.Places)) && (len(q.Tags) == 0 || n.Selected(q.Tags))
 }
 
-// under reports whether a target is at a place of its scheme and authority.
-// Prefixes match as they do for purges: whole segments of the path.
-func under(p *purge.Selector, target []byte) bool {
-	if p.Kind == purge.URL {
-		return p.Name == string(target)
+// kindsInStore are a purge's kinds as the store has them.
+var kindsInStore = map[purge.Kind]nameindex.Kind{purge.URL: storage.ByURL, purge.Prefix: storage.ByPrefix, purge.Tag: storage.ByTag}
+
+// selectors are what a purge would select by, as the store has them.
+func selectors(list ...purge.Selector) []storage.Selector {
+	all := make([]storage.Selector, len(list))
+	for i, s := range list {
+		all[i] = storage.Selector{Kind: kindsInStore[s.Kind], Scheme: s.Scheme, Authority: s.Authority, Name: s.Name}
 	}
-	path, _, _ := bytes.Cut(target, []byte{'?'})
-	if len(path) < len(p.Name) || string(path[:len(p.Name)]) != p.Name {
-		return false
-	}
-	return strings.HasSuffix(p.Name, "/") || len(path) == len(p.Name) || path[len(p.Name)] == '/'
+	return all
 }
 
 // Stored is what the cache API says of one stored response, in JSON. Times are

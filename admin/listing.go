@@ -81,12 +81,14 @@ func (s *Server) listEntries(w http.ResponseWriter, r *http.Request) {
 	args, err := arguments(r, "prefix", "tag", "limit")
 	var q Query
 	if p := args.Get("prefix"); err == nil && args.Has("prefix") {
-		q.Places, err = purge.ByPrefix(p)
+		var places []purge.Selector
+		places, err = purge.ByPrefix(p)
+		q.Places = selectors(places...)
 	}
 	if t := args.Get("tag"); err == nil && args.Has("tag") {
 		var tag purge.Selector
 		tag, err = purge.ByTag(t)
-		q.Tag = tag.Name
+		q.Tags = selectors(tag)
 	}
 	limit := 0
 	if l := args.Get("limit"); err == nil && args.Has("limit") {
@@ -155,14 +157,14 @@ func (s *Server) urlQuery(text string) (*Query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	q := &Query{Places: []purge.Selector{place}}
+	places := []purge.Selector{place}
 	if stored := s.opt.Entries.StoredTarget; stored != nil {
 		if target := stored(place.Scheme, place.Authority, place.Name); target != place.Name {
 			place.Name = target
-			q.Places = append(q.Places, place)
+			places = append(places, place)
 		}
 	}
-	return q, nil
+	return &Query{Places: selectors(places...)}, nil
 }
 
 // listing is a list being sent. Owned by its request's goroutine.

@@ -38,7 +38,7 @@ func newCacheRig(t *testing.T, tokens *Tokens) *cacheRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	e := &Entries{Find: Walk(st), Clock: clockNow,
+	e := &Entries{Find: Over(st), Clock: clockNow,
 		StoredTarget: func(_, _, target string) string { path, _, _ := strings.Cut(target, "?utm"); return path }}
 	return &cacheRig{t, serveEntries(t, e, tokens), st}
 }

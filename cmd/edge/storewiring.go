@@ -55,7 +55,7 @@ func (n *node) openStore(clock storage.Clock) error {
 
 // entries is what the admin API lists stored responses by.
 func (n *node) entries() *admin.Entries {
-	e := &admin.Entries{Find: admin.Walk(n.store), StoredTarget: n.proxy.StoredTarget, Clock: n.clock.Now}
+	e := &admin.Entries{Find: admin.Over(n.store), StoredTarget: n.proxy.StoredTarget, Clock: n.clock.Now}
 	if t, ok := n.store.(*tiered.Store); ok {
 		e.Where = t.Where
 	}
