@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -34,6 +35,9 @@ type entry struct {
 	indexed atomic.Bool
 	next    *entry // the next older variant under the same key
 	order   uint64 // of publication
+	place   uint32 // the number of its slot, from 1 on
+	word    nameindex.Word
+	marks   atomic.Uint32 // what Take noted
 
 	base     slot   // meta, the first head, and a small announced body
 	meta     []byte // packed, in base

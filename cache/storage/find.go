@@ -82,10 +82,12 @@ func appendKeyPart[T string | []byte](b []byte, part T) []byte {
 	return append(b, part...)
 }
 
-// Naming returns what an index has of n, the names of an entry under a key.
-func (n Names) Naming(key Key) (x nameindex.Naming) {
+// Naming makes x what an index has of n, the names of an entry under a key. It
+// uses x's room.
+func (n Names) Naming(key Key, x *nameindex.Naming) {
 	scheme, authority, target := n.URI()
-	x.Scope = nameindex.AppendScope(nil, scheme, authority, target)
+	x.Scope = nameindex.AppendScope(x.Scope[:0], scheme, authority, target)
+	x.Hashes = x.Hashes[:0]
 	if URLKey(string(scheme), authority, target) != key {
 		x.Hashes = append(x.Hashes, nameindex.URLHash(scheme, authority, target))
 	}
@@ -96,7 +98,6 @@ func (n Names) Naming(key Key) (x nameindex.Naming) {
 	for group, ok := groups.Next(); ok; group, ok = groups.Next() {
 		x.Hashes = append(x.Hashes, nameindex.GroupHash(scheme, authority, group))
 	}
-	return x
 }
 
 // Selected reports whether one of the selectors selects n.

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"sync"
+
+	"edge/cache/storage/nameindex"
 )
 
 // The index: full keys to entries. It is the truth for what is found.
@@ -22,7 +24,13 @@ type shard struct {
 	live map[Key]*entry
 	// pending has the newest writer of each key that is being written.
 	pending map[Key]*writer
-	_       [64]byte // keep neighbours' locks off this cache line
+	// lists leads from names to numbers of slots, which have the entries.
+	lists nameindex.Lists
+	slots []*entry
+	free  []uint32 // numbers of slots without one
+	// marked has the numbers of what Take marked: some may have gone since.
+	marked []uint32
+	_      [64]byte // keep neighbours' locks off this cache line
 }
 
 type index struct {
@@ -98,6 +106,7 @@ func (s *shard) drop(e *entry) bool {
 	}
 	e.indexed.Store(false)
 	s.unlink(e)
+	s.delist(e)
 	return true
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -81,9 +82,12 @@ type MemoryOptions struct {
 // but for the judge's gate, which is held for reading while ristretto's worker
 // catches up, and the worker waits for nobody.
 type Memory struct {
-	index index
-	arena *arena
-	judge *judge
+	index  index
+	scopes nameindex.Scopes
+	marked atomic.Int64 // numbers in the shards' lists of what is marked
+	reaped int          // the shard where Reap goes on; Reap's own
+	arena  *arena
+	judge  *judge
 
 	probation *probation
 
@@ -273,6 +277,7 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 		}
 	}
 	h.checked.Store(now)
+	e.marks.And(markHard) // judged by all there is
 	sh.unlink(e)
 	e.retire(e.head.Swap(h))
 	sh.insert(e)

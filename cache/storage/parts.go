@@ -45,6 +45,7 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 	e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
 	checked := &e.head.Load().checked
 	checked.Store(min(checked.Load(), held.head.Load().checked.Load()))
+	e.marks.Store(held.marks.Load())
 	for _, p := range b.pieces {
 		p.c.retain()
 		m.arena.setOwner(p.c.slot, e)

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -11,12 +12,11 @@ import (
 func (m *Memory) publish(w *writer) error {
 	e := w.e
 	e.storedAt = m.clock()
-	// The ledger's number is taken before it is asked: a purge that comes
-	// after is found by the first Lookup.
-	now := m.ledger.Sequence()
-	purged := now > e.sequence.Load() && m.ledger.Judge(e, e.sequence.Load()) != Live
-	e.head.Load().checked.Store(max(now, e.sequence.Load()))
 	e.order = m.order.Add(1)
+	var scope [128]byte
+	var hashes [16]uint64
+	x := nameindex.Naming{Scope: scope[:0], Hashes: hashes[:0]}
+	e.Names().Naming(e.key, &x)
 
 	var out []*entry
 	err := func() error {
@@ -24,6 +24,12 @@ func (m *Memory) publish(w *writer) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.removePending(w)
+		// The ledger's number is taken before it is asked: a purge that comes
+		// after is found by the first Lookup; and under the lock, so that Take,
+		// which comes after the purge, finds what was not judged by it.
+		now := m.ledger.Sequence()
+		purged := now > e.sequence.Load() && m.ledger.Judge(e, e.sequence.Load()) != Live
+		e.head.Load().checked.Store(max(now, e.sequence.Load()))
 		switch {
 		case m.closed.Load():
 			return ErrClosed
@@ -44,6 +50,7 @@ func (m *Memory) publish(w *writer) error {
 		e.refs.add()
 		e.indexed.Store(true)
 		s.insert(e)
+		s.enlist(e, &x)
 		return nil
 	}()
 	switch {

@@ -24,7 +24,7 @@ func (m *Memory) spared(e *entry, now uint64) bool {
 			if m.expel(e) {
 				m.stats.removed.Add(1)
 				m.judge.forget(e.id)
-				m.tell(e, since, h.stored.Terms.Flags)
+				m.tell(e, since, h.stored.Terms.Flags, markHard|markSoft)
 			}
 			return false
 		}
@@ -32,18 +32,31 @@ func (m *Memory) spared(e *entry, now uint64) bool {
 		m.apply(verdict, &s)
 		if e.rehead(h, s, now) {
 			if s.Terms.Flags != h.stored.Terms.Flags {
-				m.tell(e, since, h.stored.Terms.Flags)
+				mark := uint32(0)
+				if verdict == Stale {
+					mark = markSoft
+				}
+				m.tell(e, since, h.stored.Terms.Flags, mark)
 			}
 			return true
 		}
 	}
 }
 
-// tell tells the ledger what a purge took, where it counts.
-func (m *Memory) tell(e *entry, since uint64, before message.TermFlags) {
-	if m.witness != nil {
-		m.witness.Took(e, since, before)
+// tell tells the ledger what a purge took, where it counts and Take has not told
+// it. mark is what that makes of the entry's marks: markHard where it is gone.
+func (m *Memory) tell(e *entry, since uint64, before message.TermFlags, mark uint32) {
+	if m.witness == nil {
+		return
 	}
+	had := e.marks.Or(mark)
+	if mark&had&markHard != 0 {
+		return
+	}
+	if had&markSoft != 0 {
+		before |= message.TermSoftPurged
+	}
+	m.witness.Took(e, since, before)
 }
 
 // apply makes s what a verdict other than Live and Removed says.

@@ -226,6 +226,9 @@ func (p *Plan) addURL(s Selector) {
 // Scans reports whether every row has to be compared.
 func (p *Plan) Scans() bool { return p.All || len(p.scoped) > 0 }
 
+// OnlyScopes reports whether scopes say all that is to know.
+func (p *Plan) OnlyScopes() bool { return len(p.scoped) > 0 && len(p.Hashes) == 0 && !p.All }
+
 // UnderPath reports whether a target lies under a path, by whole segments: /a selects
 // /a and /a/b but not /ab, and /a/ selects what is below.
 func UnderPath(target []byte, path string) bool {

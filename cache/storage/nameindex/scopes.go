@@ -89,28 +89,40 @@ func (t *Scopes) Is(id Word, text []byte) bool {
 	return ok && at == id
 }
 
-// Set is the scopes that something selects: some for certain, some perhaps.
-type Set struct {
-	all   bool
-	match []match
+// Sets is which scopes each of some plans selects.
+type Sets struct {
+	all bool
+	by  [][]Hit
 }
 
-// Select returns the scopes that a plan selects. What is entered later belongs to no
-// Set made before; so rows that are stored meanwhile are not in it.
-func (t *Scopes) Select(p *Plan) (s Set) {
-	if s.all = p.All; s.all || len(p.scoped) == 0 {
+// Hit says that a plan, by its place among the plans, selects what is in a scope.
+type Hit struct {
+	Plan int32
+	// Perhaps: only the response itself can tell.
+	Perhaps bool
+}
+
+var everything = []Hit{{}}
+
+// Select returns which scopes plans select. Where one selects everything it is the
+// only one. What is entered later belongs to no Sets made before, and a number that
+// was given back may belong to another scope: Sets are for rows that were there
+// before.
+func (t *Scopes) Select(plans []Plan) (s Sets) {
+	if s.all = plans[0].All; s.all || len(plans[0].scoped) == 0 {
 		return s
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s.match = make([]match, max(1, len(t.list)))
+	s.by = make([][]Hit, max(1, len(t.list)))
 	for i := range t.list {
-		switch {
-		case i == 0:
-			s.match[0] = maybe
-		case t.list[i].refs == 0:
-		default:
-			s.match[i] = selectScope(p.scoped, t.list[i].text)
+		if t.list[i].refs == 0 {
+			continue
+		}
+		for n := range plans {
+			if m := selectScope(plans[n].scoped, t.list[i].text); m != no {
+				s.by[i] = append(s.by[i], Hit{int32(n), m == maybe})
+			}
 		}
 	}
 	return s
@@ -131,16 +143,15 @@ func selectScope(list []Selector, text string) match {
 	return best
 }
 
-// Has reports whether what is in a scope is selected; perhaps: whether only the
-// response itself can tell.
-func (s *Set) Has(id Word) (has, perhaps bool) {
-	if s.all {
-		return true, false
+// Of returns which plans select what is in a scope, in their order.
+func (s *Sets) Of(id Word) []Hit {
+	switch {
+	case s.all:
+		return everything
+	case int(id) >= len(s.by):
+		return nil
 	}
-	if int(id) >= len(s.match) {
-		return false, false
-	}
-	return s.match[id] == yes, s.match[id] == maybe
+	return s.by[id]
 }
 
 // Stats is how many scopes there are, and how many rows are in none that is known.
