@@ -41,3 +41,15 @@ type Client interface {
 	// Hijack hands over the connection and the bytes read ahead, after 101.
 	Hijack() (net.Conn, []byte)
 }
+
+// FileSender is what a Client may be besides, where the kernel can send content
+// from a file to it. A connection of wire/h1 implements it.
+type FileSender interface {
+	// CanSendFile reports whether SendFile can be used for content whose length is
+	// announced.
+	CanSendFile() bool
+	// SendFile sends n bytes at offset of an open file as content, behind what is
+	// buffered. It returns how many left: fewer than n without an error means
+	// that the file did not give them, and that the client is as it was.
+	SendFile(fd uintptr, offset, n int64) (int64, error)
+}

@@ -67,17 +67,13 @@ func (x *exchange) serveRanges(e source, s *message.Stored, ranges []statemachin
 func (x *exchange) sendPart(e source, r statemachine.Range) statemachine.Delivery {
 	rd := e.Reader(r.Start, r.End-r.Start)
 	defer rd.Close()
-	for {
-		piece, err := rd.Next(x.waitContext())
-		if err == io.EOF {
-			return complete
-		}
-		if err != nil {
-			return x.cut(err)
-		}
-		if x.write(piece) != nil {
-			return statemachine.ClientGone
-		}
+	switch err := x.copy(rd, nil, nil); err {
+	case io.EOF:
+		return complete
+	case errClientGone:
+		return statemachine.ClientGone
+	default:
+		return x.cut(err)
 	}
 }
 

@@ -115,7 +115,7 @@ func (x *exchange) sendFrom(rd storage.Reader, e source, live bool) statemachine
 	ctx := x.waitContext()
 	var piece []byte
 	var err error
-	if !live {
+	if !live && !x.fileNext(rd) {
 		// A store that cannot read says so before anything is sent.
 		if piece, err = rd.Next(ctx); err != nil && err != io.EOF {
 			x.err = err
@@ -150,10 +150,11 @@ var errClientGone = errors.New("the client has gone")
 // copy sends what rd brings, beginning with the piece (or error) at hand, until
 // rd's error.
 func (x *exchange) copy(rd storage.Reader, piece []byte, err error) error {
-	for ; err == nil; piece, err = rd.Next(x.waitContext()) {
-		if x.write(piece) != nil {
+	for err == nil {
+		if len(piece) > 0 && x.write(piece) != nil || x.sendFiles(rd) != nil {
 			return errClientGone
 		}
+		piece, err = rd.Next(x.waitContext())
 	}
 	return err
 }

@@ -41,12 +41,29 @@ func rawWrite(fd uintptr, b []byte) (int, error) {
 	}
 }
 
+// rawSendMore is rawWrite for the beginning of what leaves together: "the caller
+// has more data to send" (send(2), MSG_MORE), so that no segment is sent for it
+// alone.
+func rawSendMore(fd uintptr, b []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_MORE|unix.MSG_NOSIGNAL, 0, 0)
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
 // rawWriter writes a buffer to a socket through the runtime's poller. Owner:
 // the goroutine that writes.
 type rawWriter struct {
 	raw  syscall.RawConn // nil where the connection is no socket
 	try  func(fd uintptr) bool
 	left []byte
+	file fileRange // leaves behind left
 	err  error
 }
 
@@ -64,7 +81,11 @@ func (w *rawWriter) init(nc net.Conn) {
 // means to wait again.
 func (w *rawWriter) attempt(fd uintptr) bool {
 	for len(w.left) > 0 {
-		n, err := rawWrite(fd, w.left)
+		write := rawWrite
+		if w.file.left > 0 {
+			write = rawSendMore
+		}
+		n, err := write(fd, w.left)
 		if err == unix.EAGAIN {
 			return false
 		}
@@ -73,6 +94,9 @@ func (w *rawWriter) attempt(fd uintptr) bool {
 			return true
 		}
 		w.left = w.left[n:]
+	}
+	if w.file.left > 0 {
+		return w.attemptFile(fd)
 	}
 	return true
 }

@@ -182,8 +182,7 @@ func (w *writer) drive() error {
 		if err == nil {
 			break
 		}
-		least := max(int64(w.timeouts.Write.Seconds()*float64(w.timeouts.MinBodyRate)), 1)
-		if !isTimeout(err) || n < least || w.deadline.x.interrupted() {
+		if !w.patient(n, err) {
 			w.err = err
 			break
 		}
@@ -191,6 +190,13 @@ func (w *writer) drive() error {
 	w.vecs = [3][]byte{}
 	w.bufs = nil
 	return w.err
+}
+
+// patient reports whether writing goes on after an error: the deadline was met, but
+// n bytes left until then, which is what the least rate asks for.
+func (w *writer) patient(n int64, err error) bool {
+	least := max(int64(w.timeouts.Write.Seconds()*float64(w.timeouts.MinBodyRate)), 1)
+	return isTimeout(err) && n >= least && !w.deadline.x.interrupted()
 }
 
 // writeOnce leaves in bufs what did not leave.

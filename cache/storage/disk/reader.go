@@ -20,7 +20,11 @@ type reader struct {
 	pos, limit int64
 	buf        *[]byte // what the last piece lies in, where it was read
 	begun      bool    // something was read
+	doubt      bool    // the file gave less than was known to be there
 	closed     bool
+
+	offered   storage.FilePiece // by NextFile, at offeredAt
+	offeredAt int64
 }
 
 var _ storage.Reader = (*reader)(nil)
@@ -191,6 +195,7 @@ func (r *reader) Close() {
 		return
 	}
 	r.closed = true
+	r.offered = storage.FilePiece{}
 	r.letGo()
 	if f := r.f; f != nil {
 		f.mu.Lock()
