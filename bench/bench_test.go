@@ -89,8 +89,7 @@ func TestGeneratorChecksEveryAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := cannedServer(t, c.answer)
-			got, err := epollLoad(t.Context(), addr, 2, 100*time.Millisecond, smallBody,
-				func(dst []byte) []byte { return append(dst, getRequest(addr, "/")...) })
+			got, err := epollLoad(t.Context(), addr, 2, 100*time.Millisecond, oneAnswer(getRequest(addr, "/"), smallBody))
 			if c.wrong == "" {
 				if err != nil || got.requests == 0 {
 					t.Errorf("%d requests, %v; want some and no error", got.requests, err)
@@ -146,8 +145,7 @@ func TestGeneratorEndsWithItsContext(t *testing.T) {
 	addr := ln.Addr().String()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = epollLoad(ctx, addr, 1, time.Minute, smallBody,
-		func(dst []byte) []byte { return append(dst, getRequest(addr, "/")...) })
+	_, err = epollLoad(ctx, addr, 1, time.Minute, oneAnswer(getRequest(addr, "/"), smallBody))
 	if err == nil {
 		t.Error("a server that never answers was measured")
 	}
@@ -168,7 +166,7 @@ func TestLagIsCountedFromTheLeader(t *testing.T) {
 }
 
 func TestEdgeConfigIsValid(t *testing.T) {
-	c, err := config.Parse("edge.yaml", edgeConfig("127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:9000"))
+	c, err := config.Parse("edge.yaml", edgeConfig("127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:9000", inMemory))
 	if err != nil {
 		t.Fatal(err)
 	}

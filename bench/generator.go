@@ -44,9 +44,24 @@ func (l *lab) generate(ctx context.Context, addr, path string) (load, error) {
 			return load{}, err
 		}
 	}
-	request := getRequest(addr, path)
-	return epollLoad(ctx, addr, l.connections, l.duration, smallBody,
-		func(dst []byte) []byte { return append(dst, request...) })
+	return epollLoad(ctx, addr, l.connections, l.duration, oneAnswer(getRequest(addr, path), smallBody))
+}
+
+// work is what a generator asks for and what it is to get.
+type work struct {
+	// next appends a request to dst and returns it with the number of what it
+	// asks for; a negative number: there is nothing more to ask for.
+	next func(dst []byte) ([]byte, int)
+	// right reports whether body is the body of what has that number.
+	right func(n int, body []byte) bool
+}
+
+// oneAnswer is the work of asking the same again and again.
+func oneAnswer(request, body []byte) work {
+	return work{
+		next:  func(dst []byte) ([]byte, int) { return append(dst, request...), 0 },
+		right: func(_ int, b []byte) bool { return bytes.Equal(b, body) },
+	}
 }
 
 // getRequest is the request wrk would send.
@@ -107,8 +122,13 @@ const generatorDrain = 5 * time.Second
 type epollConn struct {
 	fd      int
 	in      []byte // what has come of the answer
+	asked   int    // the number of what was asked for
 	waiting bool
 }
+
+// answerRoom is how much of an answer is read before its length is known, in
+// bytes.
+const answerRoom = 8 << 10
 
 // epollGenerator is the built-in load generator: an epoll loop, like the
 // floor, that checks every answer.
@@ -116,17 +136,16 @@ type epollGenerator struct {
 	addr  unix.SockaddrInet4
 	ep    int
 	conns map[int32]*epollConn
-	body  []byte                  // what every answer's body must be
-	next  func(dst []byte) []byte // appends the next request
-	out   []byte
-	buf   []byte
-	done  int
+	work
+	out    []byte
+	ending bool // there is nothing more to ask for
+	done   int
 }
 
-// epollLoad keeps the given number of connections busy for d, one request in
-// flight on each, and checks status and body of every answer. The first wrong
-// one ends it with an error.
-func epollLoad(ctx context.Context, addr string, connections int, d time.Duration, body []byte, next func([]byte) []byte) (load, error) {
+// epollLoad keeps the given number of connections busy for d, or until the work
+// is done, one request in flight on each, and checks status and body of every
+// answer. The first wrong one ends it with an error.
+func epollLoad(ctx context.Context, addr string, connections int, d time.Duration, w work) (load, error) {
 	sa, err := sockaddr(addr)
 	if err != nil {
 		return load{}, err
@@ -135,10 +154,13 @@ func epollLoad(ctx context.Context, addr string, connections int, d time.Duratio
 	if err != nil {
 		return load{}, fmt.Errorf("epoll_create1: %w", err)
 	}
-	g := &epollGenerator{addr: sa, ep: ep, conns: map[int32]*epollConn{}, body: body, next: next, buf: make([]byte, 64<<10)}
+	g := &epollGenerator{addr: sa, ep: ep, conns: map[int32]*epollConn{}, work: w}
 	defer g.close()
 	start := time.Now()
 	for range connections {
+		if g.ending {
+			break
+		}
 		if err := g.connect(); err != nil {
 			return load{}, err
 		}
@@ -161,13 +183,18 @@ func (g *epollGenerator) connect() error {
 	if err != nil {
 		return err
 	}
-	c := &epollConn{fd: fd}
+	c := &epollConn{fd: fd, in: make([]byte, 0, answerRoom)}
 	g.conns[int32(fd)] = c
 	if err := epollAdd(g.ep, fd); err != nil {
 		return err
 	}
 	return g.send(c)
 }
+
+// receiveBuffer is the room that the kernel is asked to have for a connection's
+// answers, in bytes: with less than an answer, what is measured is how client and
+// server wait for each other's window.
+const receiveBuffer = 4 << 20
 
 // dialRaw connects, blocking (loopback answers at once), and makes the socket
 // non-blocking.
@@ -176,7 +203,10 @@ func dialRaw(addr unix.SockaddrInet4) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	err = unix.Connect(fd, &addr)
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	if err == nil {
+		err = unix.Connect(fd, &addr)
+	}
 	if err == nil {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
@@ -190,8 +220,12 @@ func dialRaw(addr unix.SockaddrInet4) (int, error) {
 	return fd, nil
 }
 
+// send sends the next request on c, if there is one.
 func (g *epollGenerator) send(c *epollConn) error {
-	g.out = g.next(g.out[:0])
+	if g.out, c.asked = g.next(g.out[:0]); c.asked < 0 {
+		g.ending = true
+		return nil
+	}
 	n, err := unix.Write(c.fd, g.out)
 	if err != nil || n != len(g.out) {
 		return fmt.Errorf("sending a request: %d of %d bytes: %v", n, len(g.out), err)
@@ -204,7 +238,7 @@ func (g *epollGenerator) loop(ctx context.Context, until time.Time) error {
 	events := make([]unix.EpollEvent, floorEvents)
 	for {
 		now := time.Now()
-		if now.After(until) && (g.idle() || now.After(until.Add(generatorDrain))) {
+		if (g.ending || now.After(until)) && g.idle() || now.After(until.Add(generatorDrain)) {
 			break
 		}
 		if ctx.Err() != nil {
@@ -214,7 +248,7 @@ func (g *epollGenerator) loop(ctx context.Context, until time.Time) error {
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
-		more := now.Before(until)
+		more := now.Before(until) && !g.ending
 		for _, ev := range events[:max(n, 0)] {
 			if err := g.ready(g.conns[ev.Fd], more); err != nil {
 				return err
@@ -242,7 +276,7 @@ func (g *epollGenerator) ready(c *epollConn, more bool) error {
 	if c == nil {
 		return nil // closed earlier in this batch
 	}
-	n, err := unix.Read(c.fd, g.buf)
+	n, err := unix.Read(c.fd, c.in[len(c.in):cap(c.in)])
 	switch {
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 		return nil
@@ -251,26 +285,23 @@ func (g *epollGenerator) ready(c *epollConn, more bool) error {
 			return fmt.Errorf("connection ended with an answer due (%d bytes of it came): %v", len(c.in), err)
 		}
 		return g.replace(c, more)
-	case !c.waiting:
-		return fmt.Errorf("%d bytes nobody asked for: %.80q", n, g.buf[:n])
 	}
-	answer := g.buf[:n]
-	if len(c.in) > 0 {
-		c.in = append(c.in, answer...)
-		answer = c.in
+	c.in = c.in[:len(c.in)+n]
+	if !c.waiting {
+		return fmt.Errorf("%d bytes nobody asked for: %.80q", n, c.in)
 	}
-	a, err := parseAnswer(answer)
+	a, err := parseAnswer(c.in)
 	if err != nil {
 		return err
 	}
 	if !a.whole {
-		if len(c.in) == 0 {
-			c.in = append(c.in, answer...)
+		if room := max(a.total+1, len(c.in)+1); room > cap(c.in) { // one byte more shows what is too much
+			c.in = append(make([]byte, 0, max(room, 2*cap(c.in))), c.in...)
 		}
 		return nil
 	}
-	if a.status != 200 || !bytes.Equal(answer[a.head:a.total], g.body) || len(answer) != a.total {
-		return fmt.Errorf("wrong answer (status %d, %d bytes): %.300q", a.status, len(answer), answer)
+	if a.status != 200 || len(c.in) != a.total || !g.right(c.asked, c.in[a.head:]) {
+		return fmt.Errorf("wrong answer (status %d, %d bytes): %.300q", a.status, len(c.in), c.in)
 	}
 	c.in, c.waiting = c.in[:0], false
 	g.done++

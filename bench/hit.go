@@ -20,6 +20,9 @@ const (
 // hitPath is what the scenario asks for.
 const hitPath = "/1k"
 
+// isSmall reports whether body is what lies there.
+func isSmall(body []byte) bool { return bytes.Equal(body, smallBody) }
+
 // settle bounds how long a cache may take from its first answer to its first
 // hit.
 const settle = 2 * time.Second
@@ -80,7 +83,7 @@ func awaitHit(ctx context.Context, s *subject, o *origin) ([]byte, error) {
 	until := time.Now().Add(settle)
 	for time.Now().Before(until) && ctx.Err() == nil {
 		before := o.total.Load()
-		got, err := fetch(s.addr, hitPath)
+		got, err := fetch(s.addr, hitPath, isSmall)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", s.name, err, &s.output)
 		}

@@ -31,21 +31,29 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"edge/config"
 )
 
-// scenario is one thing to measure. A new one (a disk hit, HTTP/2) is a file
-// of its own and a line in scenarios.
+// scenario is one thing to measure. A new one (HTTP/2, say) is a file of its own
+// and a line in scenarios.
 type scenario struct {
 	name, about string
+	// long: runs only when -only names it.
+	long bool
 	// run measures and prints. Its error means that something answered
 	// wrongly or could not be run, never that a target was missed.
 	run func(context.Context, *lab) error
 }
 
 var scenarios = []scenario{
-	{"hit", "1 KiB memory hits over HTTP/1.1 keep-alive", runHits},
-	{"miss", "1 KiB misses: each URL asked for once", runMisses},
-	{"herd", "many clients asking at once for one uncached URL", runHerd},
+	{"hit", "1 KiB memory hits over HTTP/1.1 keep-alive", false, runHits},
+	{"miss", "1 KiB misses: each URL asked for once", false, runMisses},
+	{"herd", "many clients asking at once for one uncached URL", false, runHerd},
+	{"diskhit", "disk hits: what memory does not hold, from the page cache", false, runDiskHits},
+	{"diskmiss", "1 KiB misses stored on disk, the writing behind counted in", false, runDiskMisses},
+	{"fillhits", "latency of 1 KiB hits while misses are stored at full speed", false, runFillHits},
+	{"million", "a million 1 KiB objects on disk: memory, and restarts", true, runMillion},
 }
 
 // options are the flags.
@@ -54,6 +62,12 @@ type options struct {
 	duration    time.Duration
 	connections int
 	clients     int
+	disk        string
+	sizes       []int // of objects, bytes
+	set         int   // bytes of objects on disk
+	memory      int   // bytes of the memory tier before a disk
+	objects     int
+	rate        int
 	only        []string
 	servers     []string
 	generator   string
@@ -100,14 +114,20 @@ func exit(err error) {
 
 func parseFlags(args []string) (options, error) {
 	var o options
-	var only, servers string
+	var only, servers, sizes, set, memory string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; medians over them are compared")
 	f.DurationVar(&o.duration, "duration", 3*time.Second, "how long one server is loaded in one round")
 	f.IntVar(&o.connections, "connections", 32, "connections of the load generator")
 	f.IntVar(&o.clients, "clients", 1000, "clients of the herd")
-	f.StringVar(&only, "only", "", "scenarios to run, by name, separated by commas (default: all)")
-	f.StringVar(&servers, "servers", "edge,nginx,floor", "servers to run")
+	f.StringVar(&o.disk, "disk", os.TempDir(), "where scenarios with a disk make their directory")
+	f.StringVar(&sizes, "size", "64KiB,1MiB", "sizes of the objects of diskhit")
+	f.StringVar(&set, "set", "256MiB", "how much diskhit has on disk of each size")
+	f.StringVar(&memory, "memory", "16MiB", "the memory tier in front of the disk (not of million)")
+	f.IntVar(&o.objects, "objects", 1_000_000, "objects of million")
+	f.IntVar(&o.rate, "rate", 500, "hits a second that fillhits times")
+	f.StringVar(&only, "only", "", "scenarios to run, by name, separated by commas (default: all but million)")
+	f.StringVar(&servers, "servers", strings.Join(servable, ","), "servers to run")
 	f.StringVar(&o.generator, "generator", "auto", "load generator for hits: wrk, builtin, or auto (wrk where installed)")
 	f.StringVar(&o.edge, "edge", "", "an edge binary to measure (default: built from this tree)")
 	f.IntVar(&o.serverCPU, "server-cpu", 0, "the core servers run on")
@@ -116,7 +136,7 @@ func parseFlags(args []string) (options, error) {
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: go run ./bench [flags]\n\nscenarios:")
 		for _, s := range scenarios {
-			fmt.Fprintf(f.Output(), "  %-6s %s\n", s.name, s.about)
+			fmt.Fprintf(f.Output(), "  %-8s %s\n", s.name, s.about)
 		}
 		fmt.Fprintln(f.Output(), "\nflags:")
 		f.PrintDefaults()
@@ -125,7 +145,48 @@ func parseFlags(args []string) (options, error) {
 		return o, err
 	}
 	o.only, o.servers = split(only), split(servers)
-	return o, o.validate()
+	for _, v := range split(sizes) {
+		n, err := parseSize(v)
+		if err != nil {
+			return o, fmt.Errorf("-size: %w", err)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	var errSet, errMemory error
+	o.set, errSet = parseSize(set)
+	o.memory, errMemory = parseSize(memory)
+	return o, errors.Join(errSet, errMemory, o.validate(), o.validateDisk())
+}
+
+// servable are the servers, as in -servers.
+var servable = []string{"edge", "nginx", "ats", "floor"}
+
+// parseSize reads a number of bytes as the configuration has them.
+func parseSize(s string) (int, error) {
+	n, err := config.ParseSize(s)
+	return int(n), err
+}
+
+// validateDisk checks the flags of the scenarios with a disk.
+func (o *options) validateDisk() error {
+	for _, n := range o.sizes {
+		if n < minObject || n > maxObject || n > o.set {
+			return fmt.Errorf("-size: %d is not in %d..%d, or more than -set", n, minObject, maxObject)
+		}
+	}
+	switch {
+	case len(o.sizes) == 0:
+		return errors.New("-size: none")
+	case o.set < 1<<20 || o.set > 16<<30:
+		return fmt.Errorf("-set: %d is not in 1MiB..16GiB", o.set)
+	case o.memory < 1<<20 || o.memory > 16<<30:
+		return fmt.Errorf("-memory: %d is not in 1MiB..16GiB", o.memory)
+	case o.objects < 1000 || o.objects > 100_000_000:
+		return fmt.Errorf("-objects: %d is not in 1000..100000000", o.objects)
+	case o.rate < 10 || o.rate > 10_000:
+		return fmt.Errorf("-rate: %d is not in 10..10000", o.rate)
+	}
+	return needDisk(o.disk)
 }
 
 // split cuts a comma-separated flag; the empty string is no elements.
@@ -143,7 +204,7 @@ func (o *options) validate() error {
 		}
 	}
 	for _, name := range o.servers {
-		if !slices.Contains([]string{"edge", "nginx", "floor"}, name) {
+		if !slices.Contains(servable, name) {
 			return fmt.Errorf("-servers: no server named %q", name)
 		}
 	}
@@ -194,7 +255,7 @@ func run(o options) error {
 	}
 	var failed []error
 	for _, s := range scenarios {
-		if len(o.only) > 0 && !slices.Contains(o.only, s.name) {
+		if !slices.Contains(o.only, s.name) && (s.long || len(o.only) > 0) {
 			continue
 		}
 		fmt.Printf("\n== %s: %s\n", s.name, s.about)

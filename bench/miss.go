@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 )
 
 // runMisses asks for each URL once, so that every request goes to the origin
@@ -29,13 +28,7 @@ func runMisses(ctx context.Context, l *lab) error {
 	unique := 0
 	asked := o.total.Load()
 	results, err := l.inTurn(ctx, list, func(ctx context.Context, s *subject) (load, error) {
-		tail := " HTTP/1.1\r\nHost: " + s.addr + "\r\n\r\n"
-		return epollLoad(ctx, s.addr, l.connections, l.duration, smallBody, func(dst []byte) []byte {
-			unique++
-			dst = append(dst, "GET /1k/"...)
-			dst = strconv.AppendInt(dst, int64(unique), 10)
-			return append(dst, tail...)
-		})
+		return epollLoad(ctx, s.addr, l.connections, l.duration, objects{1 << 10, s.addr}.unique(&unique))
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,14 +57,21 @@ func startOrigin() (*origin, error) {
 	return o, nil
 }
 
-// ServeHTTP answers /1k... at once and /slow/... slowly; all of it is fresh
-// for an hour.
+// ServeHTTP answers /1k and /object/... at once and /slow/... slowly; all of
+// it is fresh for an hour.
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.total.Add(1)
 	h := w.Header()
 	h.Set("Cache-Control", "public, max-age=3600")
 	h.Set("Content-Type", "text/plain")
 	h.Set("ETag", `"v1"`)
+	if n, size, ok := parseObject(r.URL.Path); ok {
+		h.Set("Content-Length", strconv.Itoa(size))
+		first, rest := objectBody(n, size)
+		_, _ = w.Write(first[:])
+		_, _ = w.Write(rest)
+		return
+	}
 	if !strings.HasPrefix(r.URL.Path, "/slow/") {
 		h.Set("Content-Length", fmt.Sprint(len(smallBody)))
 		_, _ = w.Write(smallBody)

@@ -65,12 +65,21 @@ func (l *lab) inTurn(ctx context.Context, list []*subject, run func(context.Cont
 // printTable prints one line a subject, in the order of list.
 func printTable(list []*subject, results map[string]*samples) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "server\trequests\treq/s\tCPU µs/req\tmin\tmax\tto nginx\tto floor\t")
+	others := []string{"nginx", nginxOpenFiles, "ats", "floor"}
+	others = slices.DeleteFunc(others, func(name string) bool { return results[name] == nil })
+	fmt.Fprint(w, "server\trequests\treq/s\tCPU µs/req\tmin\tmax\t")
+	for _, name := range others {
+		fmt.Fprintf(w, "to %s\t", name)
+	}
+	fmt.Fprintln(w)
 	for _, s := range list {
 		m := results[s.name]
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%s\t%s\t\n", s.name, m.requests, median(m.rate),
-			median(m.perRequest), slices.Min(m.perRequest), slices.Max(m.perRequest),
-			cell(ratio(results, s.name, "nginx")), cell(ratio(results, s.name, "floor")))
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t", s.name, m.requests, median(m.rate),
+			median(m.perRequest), slices.Min(m.perRequest), slices.Max(m.perRequest))
+		for _, name := range others {
+			fmt.Fprintf(w, "%.2f\t", ratio(results, s.name, name))
+		}
+		fmt.Fprintln(w)
 	}
 	w.Flush()
 }
@@ -82,13 +91,6 @@ func ratio(results map[string]*samples, a, b string) float64 {
 		return math.NaN()
 	}
 	return median(x.perRequest) / median(y.perRequest)
-}
-
-func cell(r float64) string {
-	if math.IsNaN(r) {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", r)
 }
 
 // median returns the middle value, the mean of the middle two for an even
