@@ -52,7 +52,7 @@ func (a *app) verifyDisk(dir string) error {
 		fmt.Fprintln(a.stderr)
 	}
 	if err != nil {
-		return err
+		return failure{err}
 	}
 	for _, p := range report.Places {
 		fmt.Fprintln(a.stdout, p)
@@ -60,7 +60,7 @@ func (a *app) verifyDisk(dir string) error {
 	fmt.Fprintf(a.stdout, "%d segments, %d bytes, %d records; %d damaged, %d torn ends\n",
 		report.Segments, report.Bytes, report.Records, report.Damaged-report.Torn, report.Torn)
 	if report.Damaged > report.Torn {
-		return fmt.Errorf("%s: %d damaged places", dir, report.Damaged-report.Torn)
+		return failure{fmt.Errorf("%s: %d damaged places", dir, report.Damaged-report.Torn)}
 	}
 	return nil
 }

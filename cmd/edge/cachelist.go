@@ -89,7 +89,7 @@ func (a *app) listCache(f *cacheListFlags) error {
 	out := bufio.NewWriter(a.stdout)
 	if !f.json {
 		if _, err := fmt.Fprintf(out, rowFormat, "SIZE", "AGE", "LEFT", "HITS", "TIER", "STATE", "STATUS", "URL"); err != nil {
-			return err
+			return failure{err}
 		}
 	}
 	end, err := a.askCache(&f.admin, "/cache/entries?"+args.Encode(), func(body io.Reader) (*admin.ListEnd, error) {
