@@ -1,6 +1,7 @@
 package tiered
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -9,12 +10,16 @@ import (
 
 // promoter copies what was found on the disk to memory, behind the look-up's back: a
 // look-up costs what it costs, and under load promotions are dropped rather than
-// queued.
+// queued. It copies what was asked for before, within as many bytes as memory
+// holds: of a scan, whether it comes round or not, next to nothing.
 type promoter struct {
 	t     *Store
 	queue chan name
 	stop  chan struct{}
 	done  sync.WaitGroup
+	// hurry has ended: whatever would wait for it fails at once. A copy that memory has no
+	// room for would go on in a window, and wait there for readers.
+	hurry context.Context
 }
 
 // name is what is to be promoted: not an entry, because what waits should not keep
@@ -24,11 +29,20 @@ type name struct {
 	nominated []byte
 }
 
-// promoteQueue is how many promotions may wait.
-const promoteQueue = 256
+const (
+	// promoteQueue is how many promotions may wait.
+	promoteQueue = 256
+	// askSpacing: one ask is remembered for that many bytes of memory tier, in 8.
+	askSpacing = 2 << 10
+	// passedEvery: of so many hits in memory one is counted, as so many.
+	passedEvery = 16
+)
 
 func (p *promoter) start(t *Store) {
 	p.t, p.queue, p.stop = t, make(chan name, promoteQueue), make(chan struct{})
+	var end context.CancelFunc
+	p.hurry, end = context.WithCancel(context.Background())
+	end()
 	p.done.Go(func() {
 		for {
 			select {
@@ -44,15 +58,28 @@ func (p *promoter) start(t *Store) {
 	})
 }
 
-// consider queues an entry of the disk, if it is for memory.
+// consider notes that an entry of the disk was asked for, and queues it if it is for
+// memory.
 func (p *promoter) consider(e storage.Entry) {
-	if !p.t.promotable(e) || !p.t.disk.Current(e) {
+	if !p.t.promotable(e) || !p.t.asked.Ask(hashOf(e), e.Size()) || !p.t.disk.Current(e) {
 		return
 	}
 	select {
 	case p.queue <- name{e.Key(), slices.Clone(e.Stored().Nominated)}:
 	default:
 	}
+}
+
+// hashOf tells variants apart, mostly: the key is a hash already.
+func hashOf(e storage.Entry) uint64 {
+	key, n := e.Key(), uint64(0)
+	for _, b := range key[8:16] {
+		n = n<<8 | uint64(b)
+	}
+	for _, b := range e.Stored().Nominated {
+		n = n*0x100000001b3 ^ uint64(b)
+	}
+	return n
 }
 
 // promote copies one entry. It is begun before its body is read, so that what
@@ -67,7 +94,7 @@ func (p *promoter) promote(e storage.Entry) {
 	if err != nil {
 		return
 	}
-	if err := pour(e, w); err != nil {
+	if err := pour(p.hurry, e, w); err != nil {
 		w.Abort(err)
 		return
 	}

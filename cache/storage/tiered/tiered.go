@@ -19,10 +19,11 @@
 // A body of announced, moderate length is written to memory, where followers
 // stream it from, and copied to the disk when it is committed. Any other body is
 // written to the disk, chunk by chunk, and nothing but a chunk of it lies in
-// memory. What is found on the disk is promoted.
+// memory. What is found on the disk again and again is promoted (promote.go).
 package tiered
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,7 @@ type Store struct {
 	diskMax  int64
 	locks    [lockStripes]sync.Mutex
 	uses     *sketch
+	asked    *storage.Reuse // what was asked for, of what memory may keep
 	minUses  int
 	closed   atomic.Bool
 	stats    counters
@@ -90,6 +92,7 @@ func Open(o Options) (*Store, error) {
 		_ = t.disk.Close() // nothing was written
 		return nil, err
 	}
+	t.asked = storage.NewReuse(o.Memory.Size, o.Memory.Size/askSpacing)
 	t.promoter.start(t)
 	return t, nil
 }
@@ -167,6 +170,9 @@ func (t *Store) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
 	first := len(dst)
 	dst = t.mem.Lookup(dst, key)
 	have := dst[first:]
+	if len(have) > 0 {
+		t.passed(have[0])
+	}
 	if !t.covered(key, have) {
 		found := len(dst)
 		dst = t.disk.LookupBut(dst, key, have)
@@ -179,6 +185,14 @@ func (t *Store) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
 		return t.untie(dst, first, key)
 	}
 	return dst
+}
+
+// passed tells the promoter's measure of a hit in memory: of one in passedEvery, for
+// all of them, because all processors would meet at it.
+func (t *Store) passed(e storage.Entry) {
+	if rand.Uint32()%passedEvery == 0 {
+		t.asked.Pass(passedEvery * max(e.Size(), 0))
+	}
 }
 
 // tied reports whether the heads do not tell which of two entries is the newer.

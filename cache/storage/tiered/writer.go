@@ -174,7 +174,7 @@ func proposalOf(e storage.Entry) *storage.Proposal {
 
 // transfer writes e's body to to, and ends it.
 func transfer(e storage.Entry, to storage.Writer) error {
-	if err := pour(e, to); err != nil {
+	if err := pour(context.Background(), e, to); err != nil {
 		to.Abort(err)
 		return err
 	}
@@ -182,18 +182,18 @@ func transfer(e storage.Entry, to storage.Writer) error {
 }
 
 // pour writes e's whole body to to.
-func pour(e storage.Entry, to storage.Writer) error {
+func pour(ctx context.Context, e storage.Entry, to storage.Writer) error {
 	if b := e.Bytes(); b != nil {
-		return to.Write(context.Background(), b)
+		return to.Write(ctx, b)
 	}
 	r := e.Reader(0, -1)
 	defer r.Close()
 	for left := e.Size(); left > 0; {
-		p, err := r.Next(context.Background())
+		p, err := r.Next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := to.Write(context.Background(), p); err != nil {
+		if err := to.Write(ctx, p); err != nil {
 			return err
 		}
 		left -= int64(len(p))
