@@ -129,10 +129,15 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 
 // describe names what failed, shortly.
 func describe(names []string) string {
-	if len(names) == 1 {
-		return names[0]
+	const most = 100
+	first := printable(names[0])
+	if len(first) > most {
+		first = strings.ToValidUTF8(first[:most], "") + "..."
 	}
-	return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+	if len(names) == 1 {
+		return first
+	}
+	return fmt.Sprintf("%s and %d more", first, len(names)-1)
 }
 
 // readNames reads names, one a line; empty lines do not count.

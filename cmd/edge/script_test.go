@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"edge":   main,
 		"origin": func() { os.Exit(originMain(os.Args[1:])) },
-		"get":    func() { os.Exit(getMain(os.Args[1:])) },
+		"get":    func() { os.Exit(askMain("GET", os.Args[1:])) },
+		"ask":    func() { os.Exit(askMain(os.Args[1], os.Args[2:])) },
 		"crowd":  func() { os.Exit(crowdMain(os.Args[1:])) },
 	})
 }
@@ -115,9 +116,10 @@ func crowdMain(args []string) int {
 	return 0
 }
 
-// getMain is "get SOCKET PATH": it waits until something listens there, asks,
-// and prints the status, Cache-Status and body.
-func getMain(args []string) int {
+// askMain is "get SOCKET PATH", or "ask METHOD SOCKET PATH", and then fields, a
+// name and a value each: it waits until something listens there, asks, and prints
+// the status, Cache-Status and body.
+func askMain(method string, args []string) int {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		for {
 			nc, err := new(net.Dialer).DialContext(ctx, "unix", args[0])
@@ -131,7 +133,15 @@ func getMain(args []string) int {
 			}
 		}
 	}}}
-	resp, err := client.Get("http://edge.example" + args[1])
+	r, err := http.NewRequest(method, "http://edge.example"+args[1], nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for i := 2; i+1 < len(args); i += 2 {
+		r.Header.Set(args[i], args[i+1])
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
