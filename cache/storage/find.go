@@ -64,7 +64,12 @@ type Taking struct {
 	// before had taken; of soft purges, that no soft purge had. Hit-for-miss markers
 	// are none. It may be called under a lock.
 	Count func(n int)
+	// Stop, if not nil, is asked before each read of a disk whether to leave off.
+	Stop func() bool
 }
+
+// Stopped reports whether to leave off.
+func (t *Taking) Stopped() bool { return t.Stop != nil && t.Stop() }
 
 // URLKey returns the Key of a URI to which nothing is added: the first 128 bits of
 // the SHA-256 of its length-prefixed parts.

@@ -1,8 +1,6 @@
 package disk
 
-import (
-	"edge/cache/storage"
-)
+import "edge/cache/storage/nameindex"
 
 // What lies in a segment: its notes say, which its checkpoint keeps. So reclaiming
 // costs what is in the segment, however much is on the disk.
@@ -10,17 +8,19 @@ import (
 // noteRecord notes a record that was appended to s. Of the chunks of a body one note is
 // enough: what needs them is found by its key. Under the volume's lock while s is
 // active.
-func (s *segment) noteRecord(n note) {
+func (s *segment) noteRecord(n note, x *nameindex.Naming) {
 	if last := len(s.notes) - 1; n.kind == kindChunk && last >= 0 && s.notes[last].kind == kindChunk && s.notes[last].key == n.key {
 		return
 	}
 	s.notes = append(s.notes, n)
+	if n.kind == kindHead {
+		s.naming.add(x)
+	}
 }
 
-// eachKeyIn calls f with the key of each response of which something lies in a sealed
-// segment, some of them several times. False: it is not known what does. Under no
-// lock. For the reclaimer.
-func (v *volume) eachKeyIn(s *segment, f func(key *storage.Key)) bool {
+// eachNoteIn calls f with the notes of a sealed segment. False: it has none to go by.
+// Under no lock.
+func (v *volume) eachNoteIn(s *segment, f func(n *note)) bool {
 	v.mu.Lock()
 	notes := s.notes
 	if s == v.active {
@@ -29,23 +29,17 @@ func (v *volume) eachKeyIn(s *segment, f func(key *storage.Key)) bool {
 	v.mu.Unlock()
 	if notes != nil { // the checkpoint is not written yet
 		for i := range notes {
-			if notes[i].kind == kindHead || notes[i].kind == kindChunk {
-				f(&notes[i].key)
-			}
+			f(&notes[i])
 		}
 		return true
 	}
-	v.reclaiming.begin(v)
 	packed := v.readIdx(s)
-	v.reclaiming.end()
 	if packed == nil {
 		return false
 	}
 	for ; len(packed) > 0; packed = packed[noteSize:] {
 		n := parseNote(packed)
-		if n.kind == kindHead || n.kind == kindChunk {
-			f(&n.key)
-		}
+		f(&n)
 	}
 	return true
 }
@@ -57,12 +51,15 @@ func (v *volume) eachKeyIn(s *segment, f func(key *storage.Key)) bool {
 // freshening nor carrying changes the key, though freshening may change the variant.
 func (v *volume) eachRowIn(s *segment, f func(r *row)) {
 	var list []row
-	known := v.eachKeyIn(s, func(key *storage.Key) {
+	known := v.eachNoteIn(s, func(n *note) {
+		if n.kind != kindHead && n.kind != kindChunk {
+			return
+		}
 		list = list[:0]
-		sh := v.index.shard(key)
+		sh := v.index.shard(&n.key)
 		sh.mu.Lock()
-		for n := v.index.first(sh, key); n != 0; n = sh.following(n) {
-			if r := sh.row(n); r.oldest <= s.id {
+		for i := v.index.first(sh, &n.key); i != 0; i = sh.following(i) {
+			if r := sh.row(i); r.oldest <= s.id {
 				list = append(list, *r)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 )
 
 // The index: full keys to where their heads lie. It is the truth for what is
@@ -21,7 +22,7 @@ const (
 	sizeUnit = 8
 )
 
-// row is what is known of a stored response without reading it: 52 bytes.
+// row is what is known of a stored response without reading it: 56 bytes.
 type row struct {
 	key       storage.Key
 	seg, off  uint32 // of the head's record
@@ -30,6 +31,7 @@ type row struct {
 	variant   uint32
 	size      uint32 // of records, in sizeUnits
 	next      uint32 // of the same bucket
+	names     nameindex.Word
 	checkedLo uint32 // the purge sequence up to which it was judged
 	checkedHi uint16
 	hits      uint8 // since it was written, up to 255
@@ -51,11 +53,16 @@ type shard struct {
 	open map[uint32]*entry
 	// pending has the newest writer of each key that is being written.
 	pending map[storage.Key]*writer
-	_       [64]byte
+	// lists leads from names to rows. marked has the numbers of rows that Take
+	// marked: some may have gone since.
+	lists  nameindex.Lists
+	marked []uint32
+	_      [64]byte
 }
 
 type index struct {
 	seed   maphash.Seed // keys are chosen by attackers
+	scopes nameindex.Scopes
 	shards [numShards]shard
 }
 
@@ -108,7 +115,7 @@ func (x *index) variant(s *shard, key *storage.Key, variant uint32) uint32 {
 
 // insert adds a row and returns its number.
 func (x *index) insert(s *shard, r row) uint32 {
-	if s.rows >= len(s.buckets) {
+	if s.rows >= len(s.buckets)*3/2 { // 2.7 to 5.3 bytes a row
 		x.grow(s)
 	}
 	n := s.free
@@ -152,6 +159,7 @@ func (x *index) delete(s *shard, n uint32) {
 		at = &s.row(*at).next
 	}
 	*at = r.next
+	x.scopes.Leave(s.lists.Drop(r.names))
 	*r = row{next: s.free}
 	s.free = n
 	s.rows--

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"edge/cache/storage"
 	"edge/message"
@@ -241,10 +242,15 @@ func (v *volume) doubtFuture(s *message.Stored) {
 	s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(now))
 }
 
-// readCopy is read into memory of its own.
+// readCopy is read into memory of its own, for a look-up.
 func (v *volume) readCopy(s *segment, off int64, n int) ([]byte, error) {
+	return v.readCopyWithin(s, off, n, lookPatience)
+}
+
+// readCopyWithin is readCopy that waits for so long.
+func (v *volume) readCopyWithin(s *segment, off int64, n int, wait time.Duration) ([]byte, error) {
 	var own []byte
-	p, _, err := v.read(s, off, n, lookPatience, func(n int) []byte {
+	p, _, err := v.read(s, off, n, wait, func(n int) []byte {
 		own = make([]byte, n)
 		return own
 	})
@@ -264,15 +270,17 @@ func (v *volume) spared(e *entry, now uint64) bool {
 		}
 		verdict := v.o.Ledger.Judge(e, since)
 		if verdict == storage.Removed {
-			if v.expel(e) {
+			if had, was := v.expelJudged(e); was {
 				v.st.stats.removed.Add(1)
-				v.tell(e, since, before.Terms.Flags)
+				if had&flagTaken == 0 { // Take has not counted it
+					v.tell(e, since, softened(before.Terms.Flags, had))
+				}
 			}
 			return false
 		}
-		done, changed := v.judged(e, before, verdict, since, now)
+		done, changed, had := v.judged(e, before, verdict, since, now)
 		if changed {
-			v.tell(e, since, before.Terms.Flags)
+			v.tell(e, since, softened(before.Terms.Flags, had))
 		}
 		if done {
 			return true
@@ -281,20 +289,22 @@ func (v *volume) spared(e *entry, now uint64) bool {
 }
 
 // judged notes what the ledger said of an entry with the head before. False: it has
-// another head by now.
-func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdict, since, now uint64) (done, changed bool) {
+// another head by now. had is the flags that its row had.
+func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdict, since, now uint64) (done, changed bool, had uint8) {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Stored() != before || e.checked.Load() != since {
-		return false, false
+		return false, false, 0
 	}
 	if verdict == storage.Live {
 		e.checked.Store(now)
 		if e.indexed.Load() {
-			s.row(e.row).setChecked(now)
+			r := s.row(e.row)
+			r.setChecked(now)
+			r.flags = r.flags&^flagTakings | flagsOf(before)&flagSoft
 		}
-		return true, false
+		return true, false, 0
 	}
 	next := *before
 	v.apply(verdict, &next)
@@ -302,15 +312,18 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 	if !e.indexed.Load() {
 		e.head.Store(&next)
 		e.checked.Store(now)
-		return true, changed
+		return true, changed, 0
 	}
+	had = s.row(e.row).flags
 	if v.rewrite(s, e, &next, e.sequence.Load(), now) != nil {
 		// It cannot be written: those who have it see it, and who reads it
 		// again judges it again.
 		e.head.Store(&next)
 		e.checked.Store(now)
+		s.row(e.row).flags |= flagMarked | flagsOf(&next)&flagSoft
 	}
-	return true, changed
+	s.row(e.row).flags |= had & flagSoft // counted, even if it was invalidated since
+	return true, changed, had
 }
 
 // tell tells the ledger what a purge took, where it counts.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/cache/storage/vfs"
 )
 
@@ -26,7 +27,7 @@ func Open(o Options) (*Store, error) {
 	st.witness, _ = s.Ledger.(storage.Witness)
 	for _, d := range s.Disks {
 		v := &volume{st: st, o: s, dir: d.Path, limit: d.Size, nextID: 1,
-			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{})}
+			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{}), suspects: make(chan suspect, maxSuspects)}
 		v.index.init()
 		if err := v.open(); err != nil {
 			for _, v := range st.volumes {
@@ -39,9 +40,10 @@ func Open(o Options) (*Store, error) {
 		st.total += uint64(d.Size)
 	}
 	for _, v := range st.volumes {
-		v.workers.Add(2)
+		v.workers.Add(3)
 		go v.flusher()
 		go v.reclaimer()
+		go v.scrubber()
 		v.wake(v.reclaimNow) // the disk may have become smaller
 	}
 	return st, nil
@@ -191,6 +193,8 @@ type replay struct {
 	deep map[uint32]struct{}
 	// seen is the newest purge that the disk knows of.
 	seen uint64
+	// naming is the names of the head at hand.
+	naming nameindex.Naming
 	// damaged: something could not be read, nobody knows what. Whatever comes
 	// after, what came before may have been taken away by it.
 	damaged bool
@@ -220,9 +224,12 @@ func (p *replay) segment(id uint32, later int) error {
 	s.file.Store(&f)
 	v.segments = append(v.segments, s)
 	v.sealed += size
-	if packed := v.readIdx(s); packed != nil {
+	if packed, naming := v.readCheckpoint(s); packed != nil {
 		for ; len(packed) > 0; packed = packed[noteSize:] {
 			n := parseNote(packed)
+			if n.kind == kindHead {
+				naming.next(&p.naming)
+			}
 			p.apply(s, &n)
 		}
 		return nil
@@ -241,7 +248,7 @@ func (p *replay) segment(id uint32, later int) error {
 	return nil
 }
 
-// apply tells the index of one record.
+// apply tells the index of one record, a head with the names in p.naming.
 func (p *replay) apply(s *segment, n *note) {
 	v := p.v
 	if p.damaged {
@@ -267,10 +274,11 @@ func (p *replay) apply(s *segment, n *note) {
 		r := n.row(s.id)
 		if i := v.index.variant(sh, &n.key, n.variant); i != 0 {
 			v.account(sh.row(i), -1)
-			r.next = sh.row(i).next
+			r.next, r.names = sh.row(i).next, sh.row(i).names
 			*sh.row(i) = r
+			v.index.name(sh, i, &p.naming)
 		} else {
-			v.index.insert(sh, r)
+			v.index.name(sh, v.index.insert(sh, r), &p.naming)
 		}
 		v.account(&r, 1)
 	case kindTombstone:
@@ -321,6 +329,7 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			return err
 		}
 		n := noteOf(&r, front)
+		namingOf(&r, front, &p.naming)
 		if deep && !p.whole(w, &r, off) {
 			// It was not all written, or has changed since. What it took the
 			// place of may be all right, but nobody knows.
@@ -328,7 +337,7 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			n.kind = kindInvalidation
 		}
 		p.apply(s, &n)
-		s.noteRecord(n)
+		s.noteRecord(n, &p.naming)
 		off += r.size()
 		end = off
 	}
@@ -384,9 +393,10 @@ type sliding struct {
 	size int64
 	off  int64
 	buf  []byte
+	most int // how much is read at a time, in bytes; 0: slidingSize
 }
 
-// slidingSize is the window's size in bytes.
+// slidingSize is the window's size in bytes, where nothing else is said.
 const slidingSize = 2 << 20
 
 // at returns n bytes at off, which stay right until the next call.
@@ -395,10 +405,14 @@ func (w *sliding) at(off int64, n int) ([]byte, error) {
 		return nil, errDamaged
 	}
 	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
-		if cap(w.buf) < max(n, slidingSize) {
-			w.buf = make([]byte, max(n, slidingSize))
+		most := w.most
+		if most == 0 {
+			most = slidingSize
 		}
-		w.buf = w.buf[:min(int64(cap(w.buf)), w.size-off)]
+		if cap(w.buf) < max(n, most) {
+			w.buf = make([]byte, max(n, most))
+		}
+		w.buf = w.buf[:min(int64(max(n, most)), w.size-off)]
 		w.off = off
 		if got, err := w.f.ReadAt(w.buf, off); got < len(w.buf) {
 			w.buf = w.buf[:0]

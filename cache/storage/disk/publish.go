@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -24,6 +25,7 @@ type publication struct {
 	size     int64 // of the representation
 	doomed   *atomic.Bool
 	wait     time.Duration // for room
+	joined   bool          // with what was held
 }
 
 var (
@@ -82,11 +84,6 @@ func (v *volume) publish(p *publication) error {
 // attempt is one attempt at publishing.
 func (v *volume) attempt(p *publication) error {
 	e, ledger := p.e, v.o.Ledger
-	// The ledger's number is taken before it is asked: a purge that comes after
-	// is found by the first Lookup.
-	now, since := ledger.Sequence(), e.sequence.Load()
-	purged := now > since && ledger.Judge(e, since) != storage.Live
-	e.checked.Store(max(now, since))
 	var held *entry
 	if p.part {
 		if held = v.fetchVariant(&e.key, e.variant); held != nil {
@@ -96,6 +93,12 @@ func (v *volume) attempt(p *publication) error {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// The ledger's number is taken before it is asked: a purge that comes after
+	// is found by the first Lookup; and under the lock, so that Take, which comes
+	// after the purge, finds what was not judged by it.
+	now, since := ledger.Sequence(), e.sequence.Load()
+	purged := now > since && ledger.Judge(e, since) != storage.Live
+	e.checked.Store(max(now, since))
 	switch {
 	case v.st.closed.Load():
 		return storage.ErrClosed
@@ -125,6 +128,7 @@ func (v *volume) attempt(p *publication) error {
 			// purges are concerned.
 			e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
 			e.checked.Store(min(e.checked.Load(), held.checked.Load()))
+			p.joined = true
 		}
 	}
 	return v.enter(s, p, extents)
@@ -165,12 +169,17 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 	if p.last != nil {
 		last = p.last.mem
 	}
+	naming := new(nameindex.Naming)
+	e.names.Naming(e.key, naming)
 	b, r, err := v.writeHead(&headRecord{e: e, stored: &stored, sequence: e.sequence.Load(), checked: e.checked.Load(),
-		trailers: p.trailers, size: p.size}, extents, last, false)
+		trailers: p.trailers, size: p.size, naming: naming}, extents, last, false)
 	if err != nil {
 		return err
 	}
-	n := v.seat(s, r, &stored)
+	if n := v.index.variant(s, &r.key, r.variant); p.joined && n != 0 {
+		r.flags |= s.row(n).flags & flagTakings
+	}
+	n := v.seat(s, r, &stored, naming)
 	if p.w != nil {
 		s.removePending(p.w)
 	}
@@ -185,17 +194,18 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 
 // seat puts a row in the index, in the place of the one of its key and variant, and
 // takes out what makes way for it. Under the shard's lock.
-func (v *volume) seat(s *shard, r row, stored *message.Stored) (n uint32) {
+func (v *volume) seat(s *shard, r row, stored *message.Stored, naming *nameindex.Naming) (n uint32) {
 	v.displace(s, &r, stored)
 	if n = v.index.variant(s, &r.key, r.variant); n != 0 {
 		v.st.stats.replaced.Add(1)
 		v.close(s, n)
 		v.account(s.row(n), -1)
-		r.next = s.row(n).next
+		r.next, r.names = s.row(n).next, s.row(n).names
 		*s.row(n) = r
 	} else {
 		n = v.index.insert(s, r)
 	}
+	v.index.name(s, n, naming)
 	v.account(&r, 1)
 	return n
 }
@@ -278,6 +288,7 @@ type headRecord struct {
 	sequence, checked uint64
 	trailers          []byte
 	size              int64
+	naming            *nameindex.Naming // nil: made of e's names
 }
 
 // writeHead appends a head's record and returns the body and row that it makes.
@@ -308,8 +319,10 @@ func (v *volume) writeHead(h *headRecord, extents []located, last []byte, reserv
 	if h.stored.Terms.Flags.Has(message.TermPartial) {
 		r.flags |= flagPartial
 	}
-	if isMarker(h.stored) {
-		r.flags |= flagMarker
+	r.flags |= flagsOf(h.stored)
+	if r.naming = h.naming; r.naming == nil {
+		r.naming = new(nameindex.Naming)
+		e.names.Naming(e.key, r.naming)
 	}
 	mem := make([]byte, headerSize, headerSize+frontFixed+len(extents)*extentSize+len(f.stored.Head)+len(f.stored.Nominated)+
 		len(f.stored.Reason)+len(f.stored.Terms.ETag)+len(f.trailers)+len(f.names)+6*5)
@@ -353,7 +366,7 @@ func (v *volume) rewrite(s *shard, e *entry, stored *message.Stored, sequence, c
 	}
 	old := s.row(e.row)
 	v.account(old, -1)
-	r.next, r.hits = old.next, old.hits
+	r.next, r.hits, r.names = old.next, old.hits, old.names
 	*old = r
 	v.account(&r, 1)
 	e.seg, e.off = r.seg, r.off

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -41,35 +42,65 @@ func (st *Store) Put(p *storage.Proposal, names storage.Names, body, trailers []
 		one[0] = extent{length: n, take: n, sum: r.bodySum}
 		f.extents = one[:]
 	}
-	if isMarker(p.Stored) {
-		r.flags |= flagMarker
-	}
+	r.flags |= flagsOf(p.Stored)
+	var scope [128]byte
+	naming := nameindex.Naming{Scope: scope[:0]}
+	names.Naming(p.Key, &naming)
+	r.naming = &naming
 	buf := heads.Get().(*[]byte)
 	defer heads.Put(buf)
 	*buf = appendFront((*buf)[:headerSize], &f)
-	if err := v.put(&r, *buf, body, p.Stored); err != nil {
+	if err := v.put(&r, *buf, body, p, names); err != nil {
 		return fmt.Errorf("disk: not put: %w", v.unkept(err))
 	}
 	st.stats.stored.Add(1)
 	return nil
 }
 
-// isMarker reports whether a head is a hit-for-miss marker for its whole key.
-func isMarker(s *message.Stored) bool {
-	return s.Terms.Flags.Has(message.TermHitForMiss) && len(s.Nominated) == 0
+// flagsOf returns those of a record's flags that its head's terms say.
+func flagsOf(s *message.Stored) (flags uint8) {
+	if s.Terms.Flags.Has(message.TermSoftPurged) {
+		flags |= flagSoft
+	}
+	if s.Terms.Flags.Has(message.TermHitForMiss) {
+		if flags |= flagNone; len(s.Nominated) == 0 {
+			flags |= flagMarker // for the whole key
+		}
+	}
+	return flags
 }
 
+// known is an entry as far as a Ledger looks at it.
+type known struct {
+	storage.Entry
+	key   storage.Key
+	names storage.Names
+}
+
+// Key returns the primary key.
+func (k *known) Key() storage.Key { return k.key }
+
+// Names returns what purges go by.
+func (k *known) Names() storage.Names { return k.names }
+
 // put appends the record of a head, which mem begins, and seats its row.
-func (v *volume) put(r *record, mem, body []byte, stored *message.Stored) error {
+func (v *volume) put(r *record, mem, body []byte, p *storage.Proposal, names storage.Names) error {
 	s := v.index.shard(&r.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// As in attempt: Take must find what was not judged by a purge before it.
+	now := v.o.Ledger.Sequence()
+	if now > p.Sequence && v.o.Ledger.Judge(&known{key: p.Key, names: names}, p.Sequence) != storage.Live {
+		return storage.ErrDoomed
+	}
 	seg, err := v.append(r, mem, body, false)
 	if err != nil {
 		return err
 	}
 	seg.unpin()
 	n := noteOf(r, mem[headerSize:])
-	v.seat(s, n.row(r.seg), stored)
+	to := n.row(r.seg)
+	to.setChecked(max(now, p.Sequence))
+	v.seat(s, to, p.Stored, r.naming)
 	return nil
 }

@@ -166,7 +166,7 @@ func (v *volume) carry(s *segment, e *entry, hot bool, budget *int64) error {
 
 // readChecked reads the whole run that an extent is of, in memory of its own.
 func (v *volume) readChecked(x *located) ([]byte, error) {
-	p, err := v.readCopy(x.s, int64(x.off), int(x.length))
+	p, err := v.readCopyWithin(x.s, int64(x.off), int(x.length), bodyPatience)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (v *volume) relocate(e *entry, b *body, extents []located, last []byte, who
 	}
 	old := s.row(e.row)
 	v.account(old, -1)
-	r.next, r.flags = old.next, r.flags|old.flags&flagDoubt
+	r.next, r.names, r.flags = old.next, old.names, r.flags|old.flags&(flagDoubt|flagTakings)
 	*old = r
 	v.account(&r, 1)
 	e.seg, e.off = r.seg, r.off

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -109,7 +110,12 @@ const (
 	flagMarker                 // a hit-for-miss marker for the whole key
 	flagForeign                // has extents in other segments
 	flagDoubt                  // in the index only: invalid until validated
-	flagHeadsOnly  = flagPartial | flagMarker | flagForeign
+	flagSoft                   // soft-purged; in the index, where the head may not say so yet, too
+	flagNone                   // no response, but a hit-for-miss marker
+	flagTaken                  // in the index only: a purge that removes it has counted it
+	flagMarked                 // in the index only: marked by Take, and not judged since
+	flagHeadsOnly  = flagPartial | flagMarker | flagForeign | flagSoft | flagNone
+	flagTakings    = flagSoft | flagTaken | flagMarked
 	variantOfWhole = 0 // the variant of a response without nominated fields
 )
 
@@ -135,6 +141,7 @@ type record struct {
 	key       storage.Key
 	order     uint64
 	writtenAt int64
+	naming    *nameindex.Naming // of a head that is being written; not part of the header
 }
 
 // size is what the record takes in its segment, in bytes.

@@ -43,7 +43,8 @@ type segment struct {
 	checked atomic.Pointer[[]atomic.Uint32]
 	// notes is what the checkpoint will say of the segment. Guarded by the
 	// volume's lock while it is active, then the checkpointer's.
-	notes []note
+	notes  []note
+	naming namings // of the heads among them
 }
 
 // block is a run of records on their way to the file. Bytes below filled never

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -326,6 +327,7 @@ func (v *volume) shut() error {
 			v.close(s, n)
 		}
 		s.pages, s.free, s.rows = nil, 0, 0
+		s.lists, s.marked = nameindex.Lists{}, nil
 		clear(s.buckets)
 		s.mu.Unlock()
 	}

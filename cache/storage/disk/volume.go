@@ -43,12 +43,16 @@ type volume struct {
 	live  atomic.Int64 // bytes of what is found
 	count atomic.Int64 // rows
 
+	marked atomic.Int64 // numbers in the shards' lists of what Take marked
+	reaped int          // the shard where Reap goes on; Reap's own
+
 	// The flusher's: how far all rows have been judged and what purge is the newest,
 	// as the disk says, and what was the newest at the last thorough look.
 	judgedUpTo, seenUpTo, lookedAt uint64
 
 	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
+	suspects             chan suspect
 	stop                 chan struct{}
 	workers              sync.WaitGroup
 }
@@ -123,7 +127,7 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 		n += copy(to[n:], body)
 		clear(to[n:])
 	})
-	s.noteRecord(noteOf(r, mem[headerSize:]))
+	s.noteRecord(noteOf(r, mem[headerSize:]), r.naming)
 	s.pin()
 	if s.pending() > blockSize {
 		v.wake(v.flushNow)
