@@ -90,6 +90,7 @@ func (e exporter) disk(v *disk.State) {
 	e.gauge("edge_disk_used_bytes", "What a disk's files take up.", float64(v.Used), "disk", v.Path)
 	e.gauge("edge_disk_live_bytes", "What of that is found.", float64(v.Live), "disk", v.Path)
 	e.gauge("edge_disk_segments", "Segments on a disk.", float64(v.Segments), "disk", v.Path)
+	e.counter("edge_disk_scrubbed_bytes_total", "What was read again of a disk to find what rotted.", uint64(v.Scrubbed), "disk", v.Path)
 	e.counts("edge_disk_faults_total", "What went wrong with a disk.", "reason", []count{
 		{"damaged", v.Damaged}, {"error", v.Errors}, {"full", v.Full}, {"busy", v.Busy}, {"slow", v.Slow},
 		{"lost", v.Lost}, {"taken-out", v.TakenOut}, {"future", v.Future}}, "disk", v.Path)

@@ -14,7 +14,16 @@ import (
 // Counting is the caller's.
 func (v *volume) mend(e *entry, x *located) {
 	v.o.Logger.Warn("damage was found; what it lies in is dropped", "disk", v.dir, "segment", x.seg, "offset", x.off, "length", x.length)
-	if !v.keepRest(e, x) && v.expel(e) {
+	if v.keepRest(e, x) {
+		v.suspect(e)
+		return
+	}
+	v.expelDamaged(e)
+}
+
+// expelDamaged takes all of e out.
+func (v *volume) expelDamaged(e *entry) {
+	if v.expel(e) {
 		v.st.stats.removed.Add(1)
 	}
 }

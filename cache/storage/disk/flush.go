@@ -75,12 +75,11 @@ func (v *volume) write(s *segment) error {
 			s.wrote(off)
 			return nil
 		}
-		f, err := v.file(s)
-		if err != nil {
-			return err
-		}
 		v.flushing.begin(v)
-		_, err = f.WriteAt(mem, off)
+		f, err := v.file(s)
+		if err == nil {
+			_, err = f.WriteAt(mem, off)
+		}
 		v.flushing.end()
 		if err != nil {
 			return err
@@ -112,7 +111,9 @@ func (v *volume) sync(s *segment, all bool) error {
 		s.mu.Unlock()
 	}
 	if sealed && s.synced == written && s.settled.Load() {
+		v.flushing.begin(v)
 		v.note(s)
+		v.flushing.end()
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type health struct {
 
 	// Counted reasons.
 	damaged, ioErrors, full, busy, slow, lost, outs, future atomic.Int64
+	scrubbed                                                atomic.Int64 // bytes
 }
 
 const (

@@ -46,6 +46,10 @@ type Options struct {
 	SyncInterval time.Duration
 	// Retry is how long a disk that failed is left alone. Default 5 s.
 	Retry time.Duration
+	// ScrubRate is how many bytes of each disk are read again in a second, to find
+	// what rotted. Default: so many that a pass takes a week, from 1 MiB to 32 MiB.
+	// Negative: none.
+	ScrubRate int64
 	// Ledger tells of purges. Default storage.NoPurges.
 	Ledger storage.Ledger
 	// Clock tells the time. There is no default: records outlive the process, so

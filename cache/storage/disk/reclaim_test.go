@@ -182,7 +182,7 @@ func wantNotes(t *testing.T, v *volume) {
 	if active {
 		return
 	}
-	if !v.eachKeyIn(s, func(*storage.Key) {}) {
+	if !v.eachNoteIn(s, func(*note) {}) {
 		t.Errorf("segment %d has no notes", s.id)
 	}
 	v.eachRowIn(s, func(r *row) { noted[id{r.key, r.variant}] = true })

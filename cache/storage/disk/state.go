@@ -17,6 +17,8 @@ type State struct {
 	// begun because the disk does not answer, responses lost with what could not
 	// be written, times it was taken out, records from the future.
 	Damaged, Errors, Full, Busy, Slow, Lost, TakenOut, Future int64
+	// Scrubbed is how many bytes have been read again to find what rotted.
+	Scrubbed int64
 }
 
 // States returns the condition of each disk.
@@ -27,7 +29,7 @@ func (st *Store) States() []State {
 		s := State{Path: v.dir, Writable: !h.writesOut(), Readable: !h.readsOut(), Size: v.limit, Live: v.live.Load(), Entries: v.count.Load(),
 			Carried: st.stats.carried.Load(), Evicted: st.stats.evicted.Load(),
 			Damaged: h.damaged.Load(), Errors: h.ioErrors.Load(), Full: h.full.Load(), Busy: h.busy.Load(),
-			Slow: h.slow.Load(), Lost: h.lost.Load(), TakenOut: h.outs.Load(), Future: h.future.Load()}
+			Slow: h.slow.Load(), Lost: h.lost.Load(), TakenOut: h.outs.Load(), Future: h.future.Load(), Scrubbed: h.scrubbed.Load()}
 		h.mu.Lock()
 		for _, err := range []error{h.readErr, h.writeErr} {
 			if err != nil {

@@ -102,6 +102,19 @@ func (f osFile) Sync() error {
 	}
 }
 
+// ReadOnce reads past the page cache, where the filesystem can.
+func (f osFile) ReadOnce(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		got, err := unix.Preadv2(int(f.Fd()), [][]byte{p[n:]}, off+int64(n), unix.RWF_DONTCACHE)
+		if err != nil || got == 0 {
+			rest, err := f.ReadAt(p[n:], off+int64(n)) // it cannot, or this is the end
+			return n + rest, err
+		}
+		n += got
+	}
+	return n, nil
+}
+
 // ReadNow reads what is in the page cache. Some filesystems cannot say what is.
 func (f osFile) ReadNow(p []byte, off int64) (int, error) {
 	return unix.Preadv2(int(f.Fd()), [][]byte{p}, off, unix.RWF_NOWAIT)

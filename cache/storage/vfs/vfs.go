@@ -38,6 +38,13 @@ type NowReader interface {
 	ReadNow(p []byte, off int64) (int, error)
 }
 
+// OnceReader is what a File may implement besides.
+type OnceReader interface {
+	// ReadOnce is ReadAt of what nobody will read again soon: it leaves nothing behind
+	// in memory that was not there before.
+	ReadOnce(p []byte, off int64) (int, error)
+}
+
 // File is an open file. Safe for concurrent use.
 type File interface {
 	io.ReaderAt
