@@ -1,0 +1,46 @@
+package tiered
+
+import "edge/cache/storage"
+
+// Finding and taking by name, in both tiers: what lies in both is the disk's to show
+// and to count.
+
+var (
+	_ storage.Finder = (*Store)(nil)
+	_ storage.Taker  = (*Store)(nil)
+)
+
+// Find calls f with every live entry that is selected, once.
+func (t *Store) Find(list []storage.Selector, f func(storage.Entry) bool) {
+	more := true
+	t.mem.Find(list, func(e storage.Entry) bool {
+		if !t.onDisk(e) {
+			more = f(e)
+		}
+		return more
+	})
+	if more {
+		t.disk.Find(list, f)
+	}
+}
+
+// Take marks what the takings select.
+func (t *Store) Take(list []storage.Taking) {
+	t.disk.Take(list)
+	t.mem.TakeBut(list, t.onDisk)
+}
+
+// Reap carries out what is marked.
+func (t *Store) Reap(n int) (left int) {
+	left = t.mem.Reap(n)
+	return left + t.disk.Reap(n)
+}
+
+// Judged raises how far each entry that is not marked has been judged.
+func (t *Store) Judged(sequence uint64) {
+	t.mem.Judged(sequence)
+	t.disk.Judged(sequence)
+}
+
+// onDisk reports whether the disk has the variant of an entry.
+func (t *Store) onDisk(e storage.Entry) bool { return t.disk.Has(e.Key(), e.Stored().Nominated) }
