@@ -16,10 +16,10 @@
 // disk's entry is taken out, so that no older response shows when the memory
 // evicts.
 //
-// A body of announced, moderate length is written to memory, where followers
-// stream it from, and copied to the disk when it is committed. Any other body is
-// written to the disk, chunk by chunk, and nothing but a chunk of it lies in
-// memory. What is found on the disk again and again is promoted (promote.go).
+// A body of announced, small length is written to memory, where followers stream
+// it from, and put on the disk when it is committed. Any other body is written to the
+// disk, chunk by chunk and at the disk's pace, and nothing but a chunk of it lies
+// in memory. What is found on the disk again and again is promoted (promote.go).
 package tiered
 
 import (

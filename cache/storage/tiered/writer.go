@@ -33,7 +33,7 @@ func (t *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 		return nil, storage.ErrTooLarge
 	}
 	admitted := t.minUses < 2 || t.uses.count(p.Key) >= t.minUses
-	small := !p.Part && p.Total >= 0 && p.Total <= t.memMax
+	small := !p.Part && p.Total >= 0 && p.Total <= min(t.memMax, disk.MaxPut)
 	w := &writer{t: t, p: *p, copy: admitted && small}
 	var err error
 	if w.onDisk = admitted && !small; w.onDisk {
