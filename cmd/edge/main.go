@@ -1,5 +1,5 @@
 // Command edge is a caching CDN node: it stands in front of HTTP origins,
-// answers from memory whenever HTTP allows it, and sends each miss to the
+// answers from memory and disk whenever HTTP allows it, and sends each miss to the
 // origin once however many clients ask.
 //
 // This is the one package that knows every room, and it does nothing but wire
@@ -85,12 +85,14 @@ func (a *app) root() *cobra.Command {
 		Use:   "edge",
 		Short: "A caching CDN node",
 		Long: `edge is a caching CDN node. It stands in front of HTTP origins, answers from
-memory whenever HTTP allows it, sends each miss to the origin once however many
-clients ask, and says of every answer (Cache-Status) why it came out that way.`,
+memory and disk whenever HTTP allows it, sends each miss to the origin once however
+many clients ask, and says of every answer (Cache-Status) why it came out that way.`,
 		Example: `  edge demo                                try it: a built-in origin, and requests to send
   edge run --origin https://example.com    cache one origin, no file needed
   edge check -c edge.yaml                  every mistake in a file at once, with its line
   edge run -c edge.yaml                    serve what the file says
+  edge purge tag product-7                 make a running node forget
+  edge cache ls                            see what it has stored
 
 A file to start from:
 

@@ -49,11 +49,13 @@ func (a *app) purgeCommand() *cobra.Command {
 tag, all of a host, or everything. Without names, or with "-", it reads them from
 standard input, one a line. What it prints is what each request matched.
 
-It exits with 1 if any name failed; the others are purged all the same.`,
+It exits with 1 if any name failed; the others are purged all the same. A purge
+that is in force, but would not survive the node's process since its journal cannot
+be written, counts as failed.`,
 		Example: `  edge purge url https://www.example.com/index.html
   edge purge --soft tag product-7 product-8
   edge purge prefix www.example.com/static/
-  find-changed | edge purge url --wait`,
+  edge purge tag --wait <tags.txt`,
 	}
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&f.soft, "soft", false, "make stale instead of removing: stale-while-revalidate and stale-if-error go on working")
