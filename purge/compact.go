@@ -27,7 +27,7 @@ const (
 func (l *Ledger) compact(seq uint64) {
 	l.mu.Lock()
 	l.swept = max(l.swept, seq)
-	if l.named <= maxNamed && l.clock().Sub(l.pruned) < int64(pruneInterval) {
+	if !l.due() {
 		l.mu.Unlock()
 		return
 	}
@@ -42,6 +42,11 @@ func (l *Ledger) compact(seq uint64) {
 		j.compact.Store(true)
 		j.poke()
 	}
+}
+
+// due reports whether it is time to look for what can go. Under mu.
+func (l *Ledger) due() bool {
+	return l.named > maxNamed || l.clock().Sub(l.pruned) >= int64(pruneInterval)
 }
 
 // recordCost is about how much a record takes in the journal, in bytes.

@@ -247,6 +247,7 @@ func (m *lawMachine) sweep(*rapid.T) { m.l.sweep(m.st) }
 // compact drops all that may be dropped, whatever its age.
 func (m *lawMachine) compact(*rapid.T) {
 	m.l.sweep(m.st)
+	m.l.settleNow(m.st)
 	m.l.mu.Lock()
 	floor := m.l.floor
 	m.l.prune(1 << 62)

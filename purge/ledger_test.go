@@ -154,10 +154,7 @@ func TestCompaction(t *testing.T) {
 	mustPurge(t, l, Hard, must(ByTag("t")))
 	before := l.Stats()
 	l.sweep(st)
-	l.mu.Lock()
-	l.pruned = 0
-	l.mu.Unlock()
-	l.compact(l.Sequence())
+	l.settleNow(st)
 	if s := l.Stats(); s.Live != 4 || s.Floor != 0 {
 		t.Errorf("of %d purges of 4 tags %d are left, floor %d", before.Live, s.Live, s.Floor)
 	}
@@ -167,6 +164,7 @@ func TestCompaction(t *testing.T) {
 	}
 	wantInForce(t, "compacted", f.crash(0), []string{"t", "again"})
 	l.sweep(st)
+	l.settleNow(st)
 	l.mu.Lock()
 	l.prune(clock() + 1)
 	l.mu.Unlock()

@@ -100,9 +100,23 @@ func (h *receipts) count(seq uint64) {
 	h.mu.Lock()
 	r := h.bySeq[seq]
 	h.mu.Unlock()
-	if r != nil && r.matched.Add(1) == ExactUpTo+1 {
+	if r != nil {
+		r.add(1)
+	}
+}
+
+// add counts n more.
+func (r *Receipt) add(n int64) {
+	if now := r.matched.Add(n); now > ExactUpTo && now-n <= ExactUpTo {
 		close(r.enough)
 	}
+}
+
+// counted returns the receipt of the purge with that number, if it is not final.
+func (h *receipts) counted(seq uint64) *Receipt {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bySeq[seq]
 }
 
 // finish makes the receipts up to seq final, and returns them.

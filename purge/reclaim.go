@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,22 +9,30 @@ import (
 	"edge/cache/storage"
 )
 
-// Bounds on a sweep.
+// Bounds on the work behind purges.
 const (
-	// sweepBurst is up to how many stored responses are visited without a pause:
-	// a store that holds no more is counted in the answer.
+	// reapRate is how many stored responses a second are freed or made stale of
+	// those that purges have marked, and how many are visited of a store that cannot
+	// find by name.
+	reapRate = 250_000
+	// reapBatch is how many are between two pauses: purges that came meanwhile go
+	// first.
+	reapBatch = 2048
+	// sweepBurst is up to how many are visited without a pause of a store that
+	// cannot find by name.
 	sweepBurst = 16384
-	// sweepRate is how many a second are visited of a larger one.
-	sweepRate = 250_000
-	// sweepBatch is how many are visited between two pauses.
-	sweepBatch = 2048
-	// countSmall and countLarge are how long an answer waits for the count
-	// where the store holds up to sweepBurst responses, and where it holds more.
-	countSmall, countLarge = time.Second, time.Millisecond
+	// takeBatch is how many purges are taken at a time.
+	takeBatch = 256
+	// stuckPause is the pause where nothing can be freed, because a disk takes
+	// nothing.
+	stuckPause = 250 * time.Millisecond
+	// countWait is how long an answer waits for its count at most.
+	countWait = time.Second
 )
 
-// sweeper visits every stored response after a purge. The store takes out what
-// was purged when it is visited, and tells the ledger.
+// sweeper goes ahead of the look-ups: it has the store mark what each purge takes,
+// which counts it, and then carry that out at a bounded rate. A store that cannot find
+// by name is visited whole.
 type sweeper struct {
 	wanted chan struct{} // capacity 1
 	stop   chan struct{}
@@ -32,7 +41,9 @@ type sweeper struct {
 	running atomic.Bool
 	visited atomic.Uint64 // in all
 	sweeps  atomic.Uint64
-	store   atomic.Pointer[storage.Store]
+	left    atomic.Int64 // marked, and not carried out
+
+	taken uint64 // the newest purge that was taken; the sweeper's own
 }
 
 func (s *sweeper) init() {
@@ -46,22 +57,28 @@ func (s *sweeper) want() {
 	}
 }
 
-// large reports whether the store holds too much to be counted in an answer.
-func (s *sweeper) large() bool {
-	store := s.store.Load()
-	return store != nil && (*store).Stats().Entries > sweepBurst
-}
-
 func (s *sweeper) close() {
 	close(s.stop)
 	s.done.Wait()
+}
+
+// stopped reports whether the sweeper has to end.
+func (s *sweeper) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // Reclaim frees and counts, in the background and until Close, what purges take
 // from store. It is called once.
 func (l *Ledger) Reclaim(store storage.Store) {
 	s := &l.sweeper
-	s.store.Store(&store)
+	if l.Sequence() > 0 {
+		s.want() // the purges of the process before may have been interrupted
+	}
 	s.done.Go(func() {
 		for {
 			select {
@@ -74,24 +91,142 @@ func (l *Ledger) Reclaim(store storage.Store) {
 	})
 }
 
-// sweep visits everything stored. What is stored meanwhile was judged when it
-// was; what is freshened meanwhile, too.
+// sweep takes the purges that were not taken yet, and carries out what they mark.
 func (l *Ledger) sweep(store storage.Store) {
 	s := &l.sweeper
-	seq := l.Sequence()
 	s.running.Store(true)
 	defer s.running.Store(false)
-	n, whole, large := 0, true, s.large()
+	taker, can := store.(storage.Taker)
+	if can {
+		if l.carryOut(taker) {
+			s.sweeps.Add(1)
+			l.settle(taker)
+		}
+		return
+	}
+	if seq := l.Sequence(); l.visit(store) {
+		s.sweeps.Add(1)
+		l.finish(seq)
+		l.compact(seq)
+	}
+}
+
+// carryOut takes and reaps until there is nothing left to do. False: stopped.
+func (l *Ledger) carryOut(taker storage.Taker) bool {
+	s := &l.sweeper
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for before := 0; ; {
+		for l.take(taker) {
+		}
+		if s.stopped() {
+			return false
+		}
+		left := taker.Reap(reapBatch)
+		s.left.Store(int64(left))
+		if left == 0 {
+			return true
+		}
+		wait := reapBatch * time.Second / reapRate
+		if left == before {
+			wait = stuckPause
+		} else {
+			s.visited.Add(reapBatch)
+		}
+		before = left
+		pause.Reset(wait)
+		select {
+		case <-pause.C:
+		case <-s.wanted: // a purge; it goes first
+		case <-s.stop:
+			return false
+		}
+	}
+}
+
+// take has the store mark what the next purges take. False: there were none.
+func (l *Ledger) take(taker storage.Taker) bool {
+	s := &l.sweeper
+	l.mu.Lock()
+	at := sort.Search(len(l.records), func(i int) bool { return l.records[i].seq > s.taken })
+	batch := append([]*record(nil), l.records[at:min(len(l.records), at+takeBatch)]...)
+	l.mu.Unlock()
+	if len(batch) == 0 || s.stopped() {
+		return false
+	}
+	list := make([]storage.Taking, len(batch))
+	for i, r := range batch {
+		list[i] = storage.Taking{Sequence: r.seq, Select: r.selectors(), Verdict: verdicts[r.Mode], Stop: s.stopped}
+		if receipt := l.receipts.counted(r.seq); receipt != nil {
+			list[i].Count = func(n int) {
+				l.taken.Add(uint64(n))
+				receipt.add(int64(n))
+			}
+		}
+	}
+	taker.Take(list)
+	if s.stopped() {
+		return false
+	}
+	s.taken = batch[len(batch)-1].seq
+	l.finish(s.taken)
+	return true
+}
+
+// verdicts are what becomes of what is selected, by mode.
+var verdicts = [numModes]storage.Verdict{Soft: storage.Stale, Invalid: storage.Invalid, Hard: storage.Removed}
+
+// storeKinds are the store's names for the kinds.
+var storeKinds = [numKinds]storage.Selector{URL: {Kind: storage.ByURL}, Prefix: {Kind: storage.ByPrefix}, Tag: {Kind: storage.ByTag},
+	Group: {Kind: storage.ByGroup}, Host: {Kind: storage.ByHost}, Everything: {Kind: storage.Everything}}
+
+// selectors returns p's selectors as a store takes them.
+func (p *Purge) selectors() []storage.Selector {
+	list := make([]storage.Selector, len(p.Selectors))
+	for i, s := range p.Selectors {
+		list[i] = storeKinds[s.Kind]
+		list[i].Scheme, list[i].Authority, list[i].Name = s.Scheme, s.Authority, s.Name
+	}
+	return list
+}
+
+// finish makes the receipts up to seq final.
+func (l *Ledger) finish(seq uint64) {
+	for _, r := range l.receipts.finish(seq) {
+		l.index.Load().close(r.Sequence, &r.record.Purge)
+		r.record = nil
+	}
+}
+
+// settle tells the store, now and then, that all it holds has been judged, so that
+// purges can be dropped.
+func (l *Ledger) settle(taker storage.Taker) {
+	l.mu.Lock()
+	seq, floor, due := l.sweeper.taken, l.floor, l.due()
+	l.mu.Unlock()
+	if due {
+		// What was dropped before it was taken is below the floor, and whoever was
+		// not judged by it stays there.
+		taker.Judged(floor, seq)
+		l.compact(seq)
+	}
+}
+
+// visit visits everything stored, which judges it. What is stored meanwhile was
+// judged when it was; what is freshened meanwhile, too. False: stopped.
+func (l *Ledger) visit(store storage.Store) bool {
+	s := &l.sweeper
+	n, whole, large := 0, true, store.Stats().Entries > sweepBurst
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	began := l.clock()
 	store.Each(func(storage.Entry) bool {
 		s.visited.Add(1)
 		n++
-		if !large && n < sweepBurst || n%sweepBatch != 0 {
+		if !large && n < sweepBurst || n%reapBatch != 0 {
 			return true
 		}
-		timer.Reset(time.Duration(n)*time.Second/sweepRate - time.Duration(l.clock().Sub(began)))
+		timer.Reset(time.Duration(n)*time.Second/reapRate - time.Duration(l.clock().Sub(began)))
 		select {
 		case <-timer.C:
 		case <-s.stop:
@@ -99,21 +234,8 @@ func (l *Ledger) sweep(store storage.Store) {
 		}
 		return whole
 	})
-	if !whole {
-		return
-	}
-	s.sweeps.Add(1)
-	for _, r := range l.receipts.finish(seq) {
-		l.index.Load().close(r.Sequence, &r.record.Purge)
-		r.record = nil
-	}
-	l.compact(seq)
+	return whole
 }
 
 // CountWait is how long an answer should wait for its receipt to be final.
-func (l *Ledger) CountWait() time.Duration {
-	if l.sweeper.large() {
-		return countLarge
-	}
-	return countSmall
-}
+func (l *Ledger) CountWait() time.Duration { return countWait }

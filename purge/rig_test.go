@@ -28,6 +28,14 @@ func open(t testing.TB, o Options) *Ledger {
 	return l
 }
 
+// settleNow is settle that does not wait for its time. After sweep.
+func (l *Ledger) settleNow(taker storage.Taker) {
+	l.mu.Lock()
+	l.pruned = 0
+	l.mu.Unlock()
+	l.settle(taker)
+}
+
 // fataler is what helpers need of a test or of rapid's.
 type fataler interface {
 	Helper()

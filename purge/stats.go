@@ -13,7 +13,9 @@ type Stats struct {
 	// Taken is how many stored responses purges have removed or made stale.
 	// Visited is how many were visited for that, Sweeps how often all of them.
 	Taken, Visited, Sweeps uint64
-	// Sweeping says that they are being visited.
+	// Marked is how many were found and counted, and are still to be freed or
+	// made stale. Sweeping says that this is being done.
+	Marked   int64
 	Sweeping bool
 
 	// Journal says that there is one; the rest is its own. Broken: it cannot
@@ -36,7 +38,7 @@ type Count struct {
 // Stats returns the counters and gauges now.
 func (l *Ledger) Stats() Stats {
 	s := Stats{Counting: int64(l.receipts.pending()), Taken: l.taken.Load(), Visited: l.sweeper.visited.Load(),
-		Sweeps: l.sweeper.sweeps.Load(), Sweeping: l.sweeper.running.Load(), Sequence: l.seq.Load()}
+		Sweeps: l.sweeper.sweeps.Load(), Marked: l.sweeper.left.Load(), Sweeping: l.sweeper.running.Load(), Sequence: l.seq.Load()}
 	l.mu.Lock()
 	s.Live, s.Floor = int64(l.named), l.floor
 	l.mu.Unlock()

@@ -48,9 +48,10 @@ type Taker interface {
 	// Reap carries out what Take marked, for about n entries: they are judged, as
 	// by Each, and what was purged is freed. It returns how many are left.
 	Reap(n int) (left int)
-	// Judged says that everything up to a sequence has been taken and reaped: who
-	// is not marked counts as judged by it.
-	Judged(sequence uint64)
+	// Judged says that every purge after since and up to sequence has been taken: an
+	// entry that is not marked, and was judged by those up to since, counts as
+	// judged by them all.
+	Judged(since, sequence uint64)
 }
 
 // Taking is one purge as a Taker sees it.

@@ -199,7 +199,7 @@ func (m *Memory) Reap(n int) (left int) {
 }
 
 // Judged raises how far each entry that is not marked has been judged.
-func (m *Memory) Judged(sequence uint64) {
+func (m *Memory) Judged(since, sequence uint64) {
 	for i := range m.index.shards {
 		s := &m.index.shards[i]
 		s.mu.RLock()
@@ -209,8 +209,8 @@ func (m *Memory) Judged(sequence uint64) {
 			}
 			h := e.head.Load()
 			for {
-				since := h.checked.Load()
-				if since >= sequence || h.checked.CompareAndSwap(since, sequence) {
+				at := h.checked.Load()
+				if at < since || at >= sequence || h.checked.CompareAndSwap(at, sequence) {
 					break
 				}
 			}

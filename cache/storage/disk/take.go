@@ -209,13 +209,13 @@ func (v *volume) reapShard(s *shard, n int) (did int, done bool) {
 }
 
 // Judged raises how far each row that is not marked has been judged.
-func (st *Store) Judged(sequence uint64) {
+func (st *Store) Judged(since, sequence uint64) {
 	for _, v := range st.volumes {
 		for i := range v.index.shards {
 			s := &v.index.shards[i]
 			s.mu.Lock()
 			s.each(func(n uint32, r *row) {
-				if r.flags&flagMarked == 0 && r.checked() < sequence {
+				if at := r.checked(); r.flags&flagMarked == 0 && at >= since && at < sequence {
 					r.setChecked(sequence)
 				}
 			})

@@ -37,9 +37,9 @@ func (t *Store) Reap(n int) (left int) {
 }
 
 // Judged raises how far each entry that is not marked has been judged.
-func (t *Store) Judged(sequence uint64) {
-	t.mem.Judged(sequence)
-	t.disk.Judged(sequence)
+func (t *Store) Judged(since, sequence uint64) {
+	t.mem.Judged(since, sequence)
+	t.disk.Judged(since, sequence)
 }
 
 // onDisk reports whether the disk has the variant of an entry.
