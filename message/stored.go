@@ -93,6 +93,9 @@ const (
 	// it, and the windows for serving it stale count from there. Validators,
 	// stale-while-revalidate and stale-if-error go on working.
 	TermSoftPurged
+	// TermRangesAsIs, beside TermHitForMiss: the memory that parts of this key's
+	// response cannot be kept, so that ranges are asked for as they are.
+	TermRangesAsIs
 )
 
 // Has reports whether all of x are set.

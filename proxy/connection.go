@@ -69,7 +69,7 @@ func (x *exchange) begin() {
 	x.trusted = len(x.table.trusted) > 0 && x.table.trusts(x.peer.Addr().Unmap())
 	x.route, x.begun = nil, nil
 	x.rule, x.ruleNumber, x.used = nil, 0, 0
-	x.completing = false
+	x.completing, x.parts = false, nil
 }
 
 // end reports the exchange and gives everything back.

@@ -69,7 +69,7 @@ func TestTrailers(t *testing.T) {
 // Several ranges are completed around what is held.
 func TestCompleteMulti(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c *originConn) bool { return parts(c, "") })
+		r := newRig(t, func(c *originConn) bool { return parts(c, "") }, inChunks(4))
 		defer r.close()
 		r.get("/p\nRange: bytes=4-5").expect(t, 206, "", "45")
 		r.get("/p\nRange: bytes=0-1").expect(t, 206, "", "01")

@@ -23,10 +23,14 @@ func parts(c *originConn, extra string) bool {
 	const all = "0123456789"
 	var a, b int
 	if n, _ := fmt.Sscanf(c.req.Header.Get("Range"), "bytes=%d-%d", &a, &b); n == 2 {
+		b = min(b, len(all)-1)
 		return c.say(fmt.Sprintf("HTTP/1.1 206 Partial Content\nCache-Control: max-age=60\nETag: \"v\"\n%sContent-Range: bytes %d-%d/10", extra, a, b), all[a:b+1])
 	}
 	return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=60\nETag: \"v\"\nContent-Type: text/plain\nContent-Encoding: x-foo", all)
 }
+
+// inChunks makes ranges of a few bytes long ones.
+func inChunks(n int64) rigOption { return func(r *rig, _ *Options) { r.route.Policy.Chunk = n } }
 
 // A gap that was fetched but cannot be stored does not go out alone.
 func TestCompletingNotStored(t *testing.T) {
@@ -40,7 +44,7 @@ func TestCompletingNotStored(t *testing.T) {
 				return c.say("HTTP/1.1 200 OK", "")
 			}
 			return parts(c, "")
-		})
+		}, inChunks(4))
 		defer r.close()
 		r.get("/p\nRange: bytes=0-3").expect(t, 206, "", "0123")
 		go func() {
@@ -59,7 +63,7 @@ func TestCompletingHead(t *testing.T) {
 				return parts(c, "")
 			}
 			return parts(c, "Content-Encoding: gzip\nContent-Type: text/css\n")
-		})
+		}, inChunks(4))
 		defer r.close()
 		r.get("/p\nRange: bytes=0-3").expect(t, 206, "", "0123")
 		a := r.get("/p")
@@ -94,7 +98,7 @@ func TestCompletingSurvives(t *testing.T) {
 			time.Sleep(time.Second)
 			io.WriteString(c, "fghij")
 			return true
-		})
+		}, inChunks(4))
 		defer r.close()
 		c := r.dial()
 		c.send("GET /s HTTP/1.1", "")
@@ -122,7 +126,7 @@ func TestCompletingSurvivesMiss(t *testing.T) {
 			time.Sleep(time.Second)
 			io.WriteString(c, "fghij")
 			return true
-		})
+		}, inChunks(4))
 		defer r.close()
 		c := r.dial()
 		c.send("GET /p HTTP/1.1\nRange: bytes=0-3", "")
@@ -218,7 +222,7 @@ func TestCompletingPrivate(t *testing.T) {
 				return c.say("HTTP/1.1 206 Partial Content\nCache-Control: private, max-age=60\nETag: \"v\"\nSet-Cookie: sid=secret\nX-User: victim\nContent-Range: bytes 4-9/10", "456789")
 			}
 			return parts(c, "")
-		})
+		}, inChunks(4))
 		defer r.close()
 		r.get("/p\nRange: bytes=0-3").expect(t, 206, "", "0123")
 		r.get("/p\nCookie: victim").expect(t, 200, "", "0123456789")

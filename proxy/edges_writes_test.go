@@ -12,7 +12,7 @@ func TestCompletingAuthorization(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(c *originConn) bool {
 			return parts(c, "")
-		})
+		}, inChunks(4))
 		defer r.close()
 		r.get("/p\nRange: bytes=0-3").expect(t, 206, "", "0123")
 		r.get("/p\nAuthorization: Basic YQ==").expect(t, 200, "", "0123456789")

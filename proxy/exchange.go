@@ -58,10 +58,11 @@ type exchange struct {
 	resp      message.Response
 	outFields message.Fields
 	fill      *fill // the fill this exchange reads from, attached
-	// completing: the fill brings the missing bytes of entries[base].
+	// completing: the fill brings missing bytes of what is held in parts.
 	completing bool
-	base       int
-	missing    statemachine.Range
+	form       statemachine.Form // of the request sent last
+	parts      *gathering        // what the answer is read from, where that is more than one fill
+	gain       *gain             // of a later run: what it is to bring; nil for an exchange with a client
 	leadHead   []byte
 
 	out      message.Outgoing
@@ -143,6 +144,9 @@ func (x *exchange) drive(a statemachine.Action) {
 
 // do runs one action: one handler a kind.
 func (x *exchange) do(a *statemachine.Action) statemachine.Event {
+	if x.gain != nil && x.gain.take(x, a) {
+		return x.delivered(complete)
+	}
 	switch a.Kind {
 	case statemachine.ActLookup:
 		return x.lookup()
@@ -187,6 +191,17 @@ func (x *exchange) settle(a *statemachine.Action) {
 	case statemachine.PermitKeep, statemachine.PermitHanded:
 	}
 	if x.fill != nil && a.Kind != statemachine.ActServeFill {
+		x.dropFill()
+	}
+}
+
+// dropFill gives the fill at hand back, and what was gathered beside it.
+func (x *exchange) dropFill() {
+	if x.parts != nil {
+		x.parts.close()
+		x.parts = nil
+	}
+	if x.fill != nil {
 		x.fill.detach()
 		x.fill = nil
 	}
@@ -203,10 +218,7 @@ func (x *exchange) release(s lock.Status) {
 // knows there is little left; after a panic there may be all of it.
 func (x *exchange) cleanUp() {
 	x.release(lock.StatusFailed)
-	if x.fill != nil {
-		x.fill.detach()
-		x.fill = nil
-	}
+	x.dropFill()
 	if x.alone {
 		x.alone = false
 		x.p.locks.AloneDone(x.permitKey)
@@ -223,13 +235,16 @@ func (x *exchange) lookup() statemachine.Event {
 	if x.rule != nil {
 		x.appendSearched()
 	}
+	if x.gain != nil {
+		x.entries = append(x.entries, borrowed{x.gain.from})
+	}
 	x.heads = x.heads[:0]
 	ev := statemachine.Event{Kind: statemachine.EventFound}
 	parts := false
 	for _, e := range x.entries {
 		s := e.Stored()
 		x.heads = append(x.heads, s)
-		parts = parts || s.Terms.Flags.Has(message.TermPartial)
+		parts = parts || x.gain != nil || s.Terms.Flags.Has(message.TermPartial)
 	}
 	ev.Candidates, ev.Uses = x.heads, x.uses(len(x.heads))
 	if parts {
@@ -251,6 +266,13 @@ func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventLock}
 	x.flushBefore()
 	x.permitKey, x.permitPrimary = lockKey(x.key, a.Variant), x.key
+	byRun := a.Run.Start < a.Run.End
+	if byRun {
+		if x.joinWhole(a, &ev) {
+			return ev
+		}
+		x.permitKey = runKey(x.key, a.Variant, a.Run.Start/max(a.Chunk, 1))
+	}
 	opt := x.route.Lock
 	if a.NoWait {
 		permit, ok := x.p.locks.TryAcquire(x.permitKey, &opt)
@@ -273,6 +295,9 @@ func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 		x.join(&ev, f)
 	default: // the result says it all
 	}
+	if byRun && x.permit != nil {
+		ev.Led = x.leadRun(a)
+	}
 	return ev
 }
 
@@ -284,14 +309,23 @@ func (x *exchange) join(ev *statemachine.Event, f *fill) {
 		return
 	}
 	if !f.outdated(x.p, x.key) {
-		x.fill, ev.Flight = f, f.head
-		x.completing = false
+		x.attend(ev, f)
 		return
 	}
 	f.detach()
 	ev.Lock = statemachine.LockStored // another was quicker: look again
 	if permit, ok := x.p.locks.Supersede(x.permitKey, func(g *fill) bool { return g == f }); ok {
 		x.permit, ev.Lock = permit, statemachine.LockLeader
+	}
+}
+
+// attend makes f, attached, the fill at hand.
+func (x *exchange) attend(ev *statemachine.Event, f *fill) {
+	x.fill, x.completing = f, false
+	ev.Lock, ev.Flight, ev.Part, ev.Ignored = statemachine.LockStreaming, f.head, f.part, f.ignored
+	x.heldRoom = f.entry.Held(x.heldRoom[:0])
+	if len(x.heldRoom) > 0 {
+		ev.Reached = statemachine.Range(x.heldRoom[0])
 	}
 }
 

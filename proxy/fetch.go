@@ -16,12 +16,16 @@ func (x *exchange) fetch(a *statemachine.Action) statemachine.Event {
 	x.sequence = x.p.ledger.Sequence()
 	x.generation = x.p.generation(x.key).Load()
 	x.epoch = x.readEpoch()
+	x.form = a.Form
 	x.forward(&x.outFields, a.Form)
 	if a.Form == statemachine.FormValidating {
 		addValidators(&x.outFields, x.heads[a.Chosen])
 	}
 	if a.Form == statemachine.FormCompleting {
 		addRange(&x.outFields, x.heads[a.Chosen], a.Missing)
+	}
+	if a.Form == statemachine.FormRanged {
+		x.outFields.AddKnown(message.FieldRange, a.Missing.AppendRange(nil))
 	}
 	out := message.OutgoingRequest{
 		Method: x.req.Method, Target: x.req.Target, Fields: &x.outFields, Length: x.req.Length,

@@ -28,6 +28,10 @@ type fill struct {
 	// sequence and generation are those of the fetch that brought it.
 	sequence   uint64
 	generation uint32
+	// part is where the content lies, where it is a part; empty for a whole.
+	part statemachine.Range
+	// ignored: a range was asked for and the whole came.
+	ignored bool
 }
 
 // outdated reports whether what is being filled was purged or invalidated since
@@ -75,7 +79,6 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 	}
 	if a.Part {
 		proposal.Part, proposal.Offset, proposal.Total = true, a.Missing.Start, a.Stored.Length
-		x.base, x.missing = a.Chosen, a.Missing
 	}
 	if x.tooManyTags() {
 		return ev
@@ -99,7 +102,11 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 		x.resp.Fields.Delete(message.FieldContentRange) // what is sent has its own
 	}
 	x.leadHead = x.resp.Fields.AppendLines(x.leadHead[:0])
-	f := &fill{entry: w.Entry(), head: a.Stored, sequence: x.sequence, generation: x.generation}
+	f := &fill{entry: w.Entry(), head: a.Stored, sequence: x.sequence, generation: x.generation,
+		ignored: !a.Part && x.form == statemachine.FormRanged}
+	if a.Part {
+		f.part = a.Missing
+	}
 	f.refs.Store(2) // the filling's, and this exchange's
 	r := &filling{p: x.p, f: f, w: w, up: x.upstream, permit: x.permit, target: string(x.req.Target)}
 	x.upstream, x.permit, x.fill = nil, nil, f
@@ -113,9 +120,7 @@ func (x *exchange) startFill(a *statemachine.Action) statemachine.Event {
 		return ev
 	}
 	if r.permit != nil && a.Share && x.sharesFill(proposal.Key) {
-		if a.Stored.Nominated != nil {
-			r.permit.Also(lockKey(x.key, a.Stored.Nominated))
-		}
+		x.leadAlso(r.permit, f)
 		r.permit.Publish(f)
 	}
 	go r.run()

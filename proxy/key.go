@@ -139,6 +139,15 @@ func cookie(f *message.Fields, name []byte) []byte {
 	return nil
 }
 
+// runKey names the lock of one chunk of a variant of a key.
+func runKey(key storage.Key, variant []byte, chunk int64) lock.Key {
+	h := sha256.New()
+	h.Write(key[:])
+	h.Write(appendPart(nil, variant))
+	h.Write(appendNumber(nil, uint64(chunk)))
+	return lock.Key(h.Sum(nil)[:16])
+}
+
 // lockKey names the lock: the key alone until Vary is known, then with the
 // variant, so that variants do not wait for one another.
 func lockKey(key storage.Key, variant []byte) lock.Key {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"sync"
 
@@ -36,12 +37,53 @@ func (x *exchange) relay(a *statemachine.Action) statemachine.Delivery {
 	// that can, ended by close to one that cannot: the codec knows.
 	x.out = message.Outgoing{Status: x.resp.Status, Reason: x.resp.Reason, Fields: &x.resp.Fields,
 		Extra: x.extra(nil, x.resp.Version), Length: x.resp.Length, NoBody: x.resp.NoBody, Close: closing, Trailers: true}
+	skip := x.cutTo(a.Cut)
 	if x.sendHead() != nil {
 		return statemachine.ClientGone
 	}
-	d := x.relayContent()
+	var d statemachine.Delivery
+	if a.Cut.Start < a.Cut.End {
+		d = x.relayCut(skip)
+	} else {
+		d = x.relayContent()
+	}
 	x.dropUpstream()
 	return d
+}
+
+// cutTo makes the head of a part that of the bytes in cut, which it holds, and
+// returns how many lie before them. An empty cut: all of it.
+func (x *exchange) cutTo(cut statemachine.Range) (skip int64) {
+	if cut.Start >= cut.End {
+		return 0
+	}
+	v := x.resp.Fields.Value(message.FieldContentRange)
+	part, _ := statemachine.EnclosedRange(v)
+	_, size, _ := bytes.Cut(v, []byte{'/'})
+	line := statemachine.AppendContentRange(nil, cut, message.LengthUnknown)
+	x.resp.Fields.Set(message.FieldContentRange, append(line[:len(line)-1], size...))
+	x.out.Length, x.out.Trailers = cut.End-cut.Start, false
+	return cut.Start - part.Start
+}
+
+// relayCut passes on the x.out.Length bytes behind the first skip ones, and
+// leaves the rest.
+func (x *exchange) relayCut(skip int64) statemachine.Delivery {
+	buf := relayBuffers.Get().(*[]byte)
+	defer relayBuffers.Put(buf)
+	rd := &upstreamReader{up: x.upstream, skip: skip, left: x.out.Length, buf: *buf}
+	for {
+		piece, err := rd.Next(x.waitContext())
+		if err == io.EOF {
+			return x.finish(nil)
+		}
+		if err != nil {
+			return x.cut(err)
+		}
+		if x.write(piece) != nil || rd.left > 0 && x.client.Flush() != nil {
+			return statemachine.ClientGone
+		}
+	}
 }
 
 // relayContent passes the content on piece by piece.

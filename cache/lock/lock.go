@@ -249,6 +249,18 @@ func (t *Table[F]) cancel(s *shard[F], key Key, w *waiter[F]) Outcome {
 	return Canceled
 }
 
+// Flight returns what the leader of key has published, if there is one that
+// has. It does not wait.
+func (t *Table[F]) Flight(key Key) (f F, ok bool) {
+	s := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.keys[key]; e != nil && e.leader != nil && e.published {
+		return e.flight, true
+	}
+	return f, false
+}
+
 // TryAcquire takes the lead of key if that needs no waiting: for a refresh in
 // the background, which has no use for another's flight. It owes a Release
 // where it returns true.
@@ -316,7 +328,7 @@ func (t *Table[F]) tryLead(s *shard[F], key Key, now time.Time, age time.Duratio
 // lead makes a new Permit the leader of e. Called with the shard's mu held.
 func (t *Table[F]) lead(e *slot[F], key Key, now time.Time) *Permit[F] {
 	p := &Permit[F]{table: t, since: now}
-	p.keys[0], p.numKeys = key, 1
+	p.keys = append(p.room[:0], key)
 	e.leader, e.since = p, now
 	return p
 }

@@ -490,14 +490,27 @@ func TestAlso(t *testing.T) {
 		if !p.Also(keyOf(2)) {
 			t.Fatal("Also refused a free key")
 		}
+		for n := 2; n < MaxKeys; n++ {
+			if !p.Also(keyOf(100 + n)) {
+				t.Fatalf("Also refused key %d", n+1)
+			}
+		}
 		if p.Also(keyOf(4)) {
-			t.Error("a Permit of three keys")
+			t.Error("a Permit of more than MaxKeys")
+		}
+		if _, ok := table.Flight(keyOf(2)); ok {
+			t.Error("a flight before Publish")
 		}
 		c := acquire(context.Background(), table, keyOf(2), nil)
 		synctest.Wait()
 		p.Publish("flight")
 		if r := <-c; r.outcome != Streaming || r.flight != "flight" {
 			t.Errorf("waiter under the variant's key got %+v", r)
+		}
+		for _, key := range []Key{keyOf(1), keyOf(2), keyOf(100 + MaxKeys - 1)} {
+			if f, ok := table.Flight(key); !ok || f != "flight" {
+				t.Errorf("the flight of %v is %q, %v", key, f, ok)
+			}
 		}
 		// The order the proxy uses where Vary comes with the response.
 		other.Publish("other")

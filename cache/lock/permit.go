@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// maxKeys is how many keys one Permit can hold: the primary and the variant's.
-const maxKeys = 2
+// MaxKeys is how many keys one Permit can hold: the primary and the variant's,
+// or those of the pieces that are fetched in one go, under both.
+const MaxKeys = 40
 
 // Permit is the right, and the duty, to fetch for a key. It may be handed from
 // goroutine to goroutine; its methods are safe for concurrent use. A Permit
@@ -17,8 +18,8 @@ type Permit[F any] struct {
 
 	// mu is taken before a shard's, never after.
 	mu        sync.Mutex
-	keys      [maxKeys]Key
-	numKeys   int
+	keys      []Key
+	room      [2]Key // for keys: more are rare
 	published bool
 	released  bool
 	flight    F
@@ -33,7 +34,7 @@ func (p *Permit[F]) Publish(f F) {
 		return
 	}
 	p.published, p.flight = true, f
-	for _, key := range p.keys[:p.numKeys] {
+	for _, key := range p.keys {
 		p.publish(key)
 	}
 }
@@ -52,14 +53,15 @@ func (p *Permit[F]) publish(key Key) {
 	freed.wakeAll(Streaming, p.flight)
 }
 
-// Also puts a second key under the same Permit: the variant's key, once Vary is
-// known, so that those who compete under it find this flight too. It reports
-// false, and changes nothing, where another leads that key already, where the
-// Permit is released, or where it holds two keys.
+// Also puts another key under the same Permit: the variant's key, once Vary is
+// known, so that those who compete under it find this flight too; or that of
+// another piece that is fetched along. It reports false, and changes nothing,
+// where somebody leads that key already, where the Permit is released, or where
+// it holds MaxKeys.
 func (p *Permit[F]) Also(key Key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.released || p.numKeys == maxKeys {
+	if p.released || len(p.keys) == MaxKeys {
 		return false
 	}
 	s := p.table.shard(key)
@@ -75,8 +77,7 @@ func (p *Permit[F]) Also(key Key) bool {
 	}
 	e.leader, e.since = p, p.since
 	e.published, e.flight = p.published, p.flight
-	p.keys[p.numKeys] = key
-	p.numKeys++
+	p.keys = append(p.keys, key)
 	return true
 }
 
@@ -93,7 +94,7 @@ func (p *Permit[F]) Release(status Status) {
 		return
 	}
 	p.released = true
-	for _, key := range p.keys[:p.numKeys] {
+	for _, key := range p.keys {
 		p.release(key, status)
 	}
 	p.flight = *new(F) // keep nothing alive that only followers needed

@@ -86,6 +86,9 @@ const (
 	// FormCompleting: FormPlain with a Range for Action.Missing, and If-Range
 	// with the strong validator of the response whose parts are held.
 	FormCompleting
+	// FormRanged: FormPlain with a Range for Action.Missing, which is the
+	// client's, widened.
+	FormRanged
 )
 
 // Action is what the driver does next.
@@ -105,9 +108,25 @@ type Action struct {
 	Share bool
 	// Remember: keep a hit-for-miss for the key: Action.Stored.
 	Remember bool
-	// Missing, for FormCompleting: the bytes to ask for. For an ActFill with
-	// Part: where in the representation the content lies.
+	// Missing, for FormCompleting and FormRanged: the bytes to ask for. For an
+	// ActFill with Part: where in the representation the content lies.
 	Missing Range
+	// Run, for ActAcquire: the bytes to be fetched, where the lock is on their
+	// chunks of Chunk bytes and not on the key; empty for the key. The first
+	// chunk decides what becomes of it; a leader leads as many of the others as
+	// nobody else does, up to the first, and says so in Event.Led.
+	Run   Range
+	Chunk int64
+	// Apart, for ActAcquire with a Run: the run's own, whatever is being filled
+	// for the whole key.
+	Apart bool
+	// Cut, for ActRelay: the bytes that the client asked for, where the answer
+	// at hand is a part that holds more: only they are sent, and the rest is
+	// not waited for. Empty: all of the answer.
+	Cut Range
+	// Drop, for ActFail: the chosen response is of a representation that is no
+	// more: it is to be removed.
+	Drop bool
 	// Part, for ActFill: the content is a part. Chosen is then the response
 	// whose held parts it completes, or -1.
 	Part bool
@@ -198,8 +217,19 @@ type Event struct {
 	// included.
 	Uses int
 	Lock LockResult
+	// Led, for LockLeader and LockTooOld where a Run was to be acquired: the
+	// beginning of it that is ours to fetch.
+	Led Range
 	// Flight, for LockStreaming: the head being filled.
-	Flight   *message.Stored
+	Flight *message.Stored
+	// Part, for LockStreaming: where the content lies that is being filled,
+	// where it is a part.
+	Part Range
+	// Reached, for LockStreaming of a whole response where a Run was to be
+	// acquired: what can be read of it now.
+	Reached Range
+	// Ignored, for LockStreaming: a range was asked for and the whole came.
+	Ignored  bool
 	Response *message.Response
 	Failure  Failure
 	// OK, for EventFill: storing has begun.

@@ -7,6 +7,7 @@ type choice struct {
 	chosen  int  // index, -1 for none
 	other   int  // the newest variant that does not match, -1 for none
 	marker  bool // a live hit-for-miss
+	asIs    bool // a live memory that parts cannot be kept
 	partial int  // the newest match that holds parts only, -1 for none
 }
 
@@ -18,6 +19,8 @@ func choose(req *message.Request, candidates []*message.Stored, now Instant) cho
 		switch {
 		case flags&termsSpecial == 0: // the common case: no Vary, a whole response
 			c.take(i, candidates, now)
+		case flags.Has(message.TermHitForMiss | message.TermRangesAsIs):
+			c.asIs = c.asIs || isFresh(s, now)
 		case flags.Has(message.TermHitForMiss):
 			c.marker = c.marker || isFresh(s, now)
 		case flags.Has(message.TermVaryAny) || flags.Has(message.TermHasVary) && !matchesVary(req, s):
@@ -71,6 +74,10 @@ const termsSpecial = message.TermHitForMiss | message.TermVaryAny | message.Term
 // Looking.
 func (m *HTTPCache) classifyFound(ev *Event, now Instant) (Outcome, Reason) {
 	m.candidates = ev.Candidates
+	m.gap = gap{base: -1}
+	if m.running {
+		return m.classifyRun(ev)
+	}
 	c := choose(m.req, ev.Candidates, now)
 	m.chosen, m.variant = c.chosen, nil
 	m.seldom = len(ev.Candidates) == 0 && m.policy.MinUses > 1 && ev.Uses < m.policy.MinUses
@@ -119,7 +126,7 @@ func (m *HTTPCache) classifyMiss(c choice) (Outcome, Reason) {
 	}
 	m.wentForward(why)
 	// What is not going to be stored is not worth waiting for.
-	if c.marker || m.seldom || !m.ordinary() {
+	if c.marker || m.seldom || !m.ordinary() && !m.widens(c) {
 		return mayGoAlone, why
 	}
 	if c.other >= 0 {
@@ -153,6 +160,9 @@ func (m *HTTPCache) wentForward(why Reason) {
 // Rechecking.
 func (m *HTTPCache) classifyRecheck(ev *Event, now Instant) (Outcome, Reason) {
 	m.candidates = ev.Candidates
+	if !m.gap.empty() {
+		return m.recheckRun(ev, now)
+	}
 	c := choose(m.req, ev.Candidates, now)
 	m.chosen = c.chosen
 	if c.chosen >= 0 {

@@ -140,6 +140,13 @@ func hitForMiss(now Instant, p *Policy) *message.Stored {
 	}
 }
 
+// rangesAsIs is the memory that parts of this key's response cannot be kept.
+func rangesAsIs(now Instant, p *Policy) *message.Stored {
+	s := hitForMiss(now, p)
+	s.Terms.Flags |= message.TermRangesAsIs
+	return s
+}
+
 // isExceptedFromStorage lists what RFC 9111 section 3.1 leaves out of what is
 // stored ("Proxy-Authenticate, Proxy-Authentication-Info, and
 // Proxy-Authorization" among them), Age, which is computed on every use (section

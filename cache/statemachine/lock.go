@@ -9,9 +9,10 @@ func (m *HTTPCache) classifyLock(ev *Event, now Instant) (Outcome, Reason) {
 	switch ev.Lock {
 	case LockLeader, LockTooOld: // too old: the lead was taken over, with a permit
 		m.permit = true
+		m.gap.clip(ev.Led)
 		return isLeader, why
 	case LockStreaming:
-		return m.classifyFlight(ev.Flight, now)
+		return m.classifyFlight(ev, now)
 	case LockStored:
 		m.tries++
 		m.decision.Collapsed = true
@@ -38,7 +39,8 @@ func (m *HTTPCache) classifyLock(ev *Event, now Instant) (Outcome, Reason) {
 // request is for this one too. RFC 9111 section 4: "if the cache cannot use
 // the returned response for some or all of the collapsed requests, it will
 // need to forward the requests in order to satisfy them".
-func (m *HTTPCache) classifyFlight(s *message.Stored, now Instant) (Outcome, Reason) {
+func (m *HTTPCache) classifyFlight(ev *Event, now Instant) (Outcome, Reason) {
+	s := ev.Flight
 	if s.Terms.Flags.Has(message.TermHasVary) && !matchesVary(m.req, s) {
 		m.tries++
 		if m.tries > m.policy.LockTries {
@@ -47,8 +49,11 @@ func (m *HTTPCache) classifyFlight(s *message.Stored, now Instant) (Outcome, Rea
 		m.variant = variantOf(m.req, s)
 		return mustCompete, ReasonVaryMiss
 	}
-	if usable, _ := m.classifyStored(s, now); !usable {
+	if usable, _ := m.classifyStored(s, now); !usable && !m.running {
 		return mayGoAlone, m.decision.Forward
+	}
+	if !m.gap.empty() {
+		return m.classifyRunFlight(ev)
 	}
 	m.decision.Collapsed = true
 	m.decision.Response = s

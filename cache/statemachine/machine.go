@@ -28,7 +28,9 @@
 // (Failing).
 //
 // A background refresh is the same machine, started by StartRefresh without a
-// client: what it would send goes nowhere.
+// client: what it would send goes nowhere. So is each later run of a response
+// that is held in parts with several gaps between them, started by StartRun:
+// what it brings goes into the answer that came upon the gap.
 package statemachine
 
 import (
@@ -168,6 +170,7 @@ var transitions = []row{
 	{Locking, isAbandoned, Done, ActDone, PermitKeep, "RFC 9110 section 9.3"},
 
 	{Rechecking, isUsable, Serving, ActServe, PermitStored, "RFC 9111 section 4.2"},
+	{Rechecking, mustCompete, Locking, ActAcquire, PermitStored, "RFC 9111 section 3.4: another run is missing by now"},
 	{Rechecking, mayGoAlone, Fetching, ActFetch, PermitKeep, "RFC 9111 section 4.3.1"},
 
 	{Fetching, isStorable, Filling, ActFill, PermitKeep, "RFC 9111 section 3"},
@@ -235,8 +238,16 @@ type HTTPCache struct {
 	form       Form            // in which the request was sent last
 	sent       Instant         // request_time, RFC 9111 section 4.2.3
 	variant    []byte          // the lock's variant, nil for the whole key
-	completing completion      // the parts this request is answered from
+	gap        gap             // what is fetched of the parts this request is answered from
+	progress   int64           // how far into the representation the gaps found so far lay
 	part       Range           // where the part that came lies; empty for a whole
+	cut        Range           // of that part, what the client asked for; empty where it may not get that
+	apart      bool            // the gap is fetched apart from a fill that is far from it
+	unaligned  bool            // the origin's parts are not what was asked for: ask as the client does
+	running    bool            // a later run of an answer under way: no client
+	base       *message.Stored // running: the head of that answer
+	missed     Range           // running: what it misses
+	drop       bool            // base is of a representation that is no more
 	headGiven  *message.Stored // the freshened head, served in place of the stored one
 	seldom     bool            // the key was asked for too seldom to store under it
 
@@ -262,7 +273,7 @@ func (m *HTTPCache) StartRefresh(policy *Policy, req *message.Request, now Insta
 
 func (m *HTTPCache) reset(policy *Policy, req *message.Request) {
 	*m = HTTPCache{policy: policy, req: req, chosen: -1, visit: m.visit}
-	m.completing.base = -1
+	m.gap.base = -1
 }
 
 // Step tells the machine what became of the last action and returns the next.

@@ -10,9 +10,14 @@ func (m *HTTPCache) fillIn(a *Action, o Outcome, now Instant) {
 	case ActAcquire:
 		a.NoWait = m.background
 		a.Variant = m.variant
+		a.Run, a.Chunk, a.Apart = m.gap.ask, m.policy.Chunk, m.apart
 	case ActFetch:
 		m.fillInFetch(a, now)
-	case ActFill, ActFreshen, ActRelay:
+	case ActRelay:
+		if a.Cut = m.cut; m.running {
+			a.Cut = m.part
+		}
+	case ActFill, ActFreshen:
 		// Their nouns come from the response: fillInResponse has put them in.
 	case ActServe:
 		a.Stored = m.headGiven
@@ -24,6 +29,9 @@ func (m *HTTPCache) fillIn(a *Action, o Outcome, now Instant) {
 	case ActFail:
 		a.Status = m.failStatus()
 		m.decision.Status = a.Status
+		if a.Drop = m.drop; a.Drop {
+			a.Chosen = m.gap.base
+		}
 	case ActLookup, ActServeFill, ActInvalidate, ActDone:
 	}
 	if a.Permit == PermitStored && a.Stored != nil && !isFresh(a.Stored, now) {
@@ -42,9 +50,11 @@ func (m *HTTPCache) fillInFetch(a *Action, now Instant) {
 	case m.state == Passing:
 		m.wentForward(a.Reason)
 		m.form = FormAsIs
-	case m.completing.base >= 0 && previous == FormAsIs && m.tries == 0:
+	case m.running, m.gap.base >= 0 && !m.gap.empty() && previous != FormCompleting:
 		m.form = FormCompleting
-		a.Chosen, a.Missing = m.completing.base, m.completing.missing
+		a.Chosen, a.Missing = m.gap.base, m.gap.ask
+	case m.req.Fields.Has(message.FieldRange) && m.chosen < 0 && !m.background:
+		m.fillInRanged(a, previous)
 	case m.chosen >= 0 && previous != FormValidating && hasValidator(m.candidates[m.chosen]):
 		m.form = FormValidating
 	case m.chosen >= 0 || m.permit || m.background:
@@ -53,6 +63,28 @@ func (m *HTTPCache) fillInFetch(a *Action, now Instant) {
 		m.form = FormAsIs
 	}
 	a.Form = m.form
+}
+
+// fillInRanged decides how the first of a range is asked for, or the range anew
+// where that brought something else.
+func (m *HTTPCache) fillInRanged(a *Action, previous Form) {
+	led := m.gap.ask
+	if previous == FormCompleting {
+		// The parts at hand are no longer what the origin has: the client's range
+		// of what it has now, if the permit speaks for where that begins.
+		if !m.widens(choice{}) || !led.holds(Range{m.gap.ask.Start, m.gap.ask.Start + 1}) {
+			m.gap = gap{base: -1}
+		}
+		m.gap.clip(led)
+	}
+	if m.permit && previous != FormRanged && !m.unaligned && !m.gap.empty() {
+		m.form, a.Missing = FormRanged, m.gap.ask
+		return
+	}
+	m.form, m.gap = FormAsIs, gap{base: -1}
+	if m.permit { // its answer is most likely for this client only
+		a.Permit, m.permit = PermitGaveUp, false
+	}
 }
 
 // failStatus is the status of an answer of our own.
@@ -81,12 +113,7 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 		}
 		d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
 		a.Stored = newStored(m.req, resp, &d, m.policy, m.sent, now)
-		// What no other request may use must not be waited for.
-		usable := isFresh(a.Stored, now) && a.Stored.Terms.Flags&message.TermNoCache == 0
-		a.Share = m.permit && usable
-		if m.permit && !usable {
-			a.Permit, m.permit = PermitGaveUp, false
-		}
+		m.share(a, now)
 		m.decision.Response = a.Stored
 	case isNotModified:
 		a.Stored = freshenedHead(m.stale(), m.req, resp, m.policy, m.sent, now)
@@ -97,11 +124,25 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 			a.Stored = freshenedHead(m.stale(), m.req, resp, m.policy, m.sent, now)
 		}
 	case isUnstorable:
-		if m.remembers() {
+		switch {
+		case m.remembers():
 			a.Remember = true
 			a.Stored = hitForMiss(now, m.policy)
+		case m.unaligned && m.policy.HitForMiss > 0 && len(m.candidates) == 0:
+			a.Remember = true
+			a.Stored = rangesAsIs(now, m.policy)
 		}
 	default: // no action of the others carries a head
+	}
+}
+
+// share lets others have the fill, unless they could not use it: what no other
+// request may use must not be waited for.
+func (m *HTTPCache) share(a *Action, now Instant) {
+	usable := m.running || isFresh(a.Stored, now) && a.Stored.Terms.Flags&message.TermNoCache == 0
+	a.Share = m.permit && usable
+	if m.permit && !usable {
+		a.Permit, m.permit = PermitGaveUp, false
 	}
 }
 
@@ -110,6 +151,9 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 func (m *HTTPCache) remembers() bool {
 	if !retrieves(m.req.Method) || m.policy.HitForMiss <= 0 || m.form == FormAsIs {
 		return false
+	}
+	if m.decision.ForwardStatus == 416 {
+		return false // of the range
 	}
 	switch m.decision.NotStored {
 	case ReasonNoStore, ReasonPrivate, ReasonSetCookie, ReasonVaryAny, ReasonNotCacheable, ReasonNoCache:

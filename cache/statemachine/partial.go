@@ -12,91 +12,63 @@ import (
 // complete, or the request is partial and specifies a range wholly within the
 // incomplete response."
 
-// completion is what is known while a request is answered from parts.
-type completion struct {
-	base    int   // index of the response held in parts, -1 without
-	missing Range // what has to be fetched; empty for none
-}
-
 // classifyParts decides what a response held in parts is good for: enough for
-// the request, or the base for fetching what is missing. Anything else is a
-// miss.
+// the request, or the base for fetching what is missing of it. Anything else is
+// a miss.
 func (m *HTTPCache) classifyParts(i int, held []Range, now Instant) (Outcome, Reason, bool) {
-	s := m.candidates[i]
-	if usable, _ := m.classifyStored(s, now); !usable || !s.Terms.HasStrongValidator() || s.Length < 0 {
+	if !m.planParts(i, held, now) {
 		return 0, ReasonNone, false
 	}
-	sel := Select(m.req, s, s.Length)
-	missing := Range{}
-	switch {
-	case !retrieves(m.req.Method):
-	case sel.Status == 206:
-		missing = uncovered(sel.Ranges(), held)
-	case sel.Status == s.Status:
-		missing = uncovered([]Range{{0, s.Length}}, held)
-	}
-	if missing.Start >= missing.End {
+	if m.gap.empty() {
 		m.chosen = i
 		return isUsable, ReasonHit, true
 	}
 	if m.directives.onlyIfCached {
 		return isRefused, ReasonOnlyIfCached, true
 	}
-	m.completing = completion{base: i, missing: missing}
 	m.wentForward(ReasonPartialMiss)
-	return mayGoAlone, ReasonPartialMiss, true
+	return m.queueRun(m.candidates[i]), ReasonPartialMiss, true
 }
 
-// uncovered returns the smallest range that holds every wanted byte that is
-// not held. held is ascending and disjoint.
-func uncovered(wanted, held []Range) Range {
-	var hull Range
-	for _, w := range wanted {
-		first, last := gapEnds(w, held)
-		if first >= last {
-			continue
-		}
-		if hull.Start >= hull.End {
-			hull = Range{first, last}
-			continue
-		}
-		hull = Range{min(hull.Start, first), max(hull.End, last)}
+// planParts finds the first gap in what the request wants of candidate i, of
+// which held is held. It reports false where the parts are of no use: section
+// 3.4 wants a strong validator to combine them under.
+func (m *HTTPCache) planParts(i int, held []Range, now Instant) bool {
+	s := m.candidates[i]
+	if usable, _ := m.classifyStored(s, now); !usable || !s.Terms.HasStrongValidator() || s.Length < 0 {
+		return false
 	}
-	return hull
-}
-
-// gapEnds returns the first byte of w that is not held and the end of the
-// last one.
-func gapEnds(w Range, held []Range) (first, last int64) {
-	first, last = w.Start, w.End
-	for _, h := range held {
-		if h.Start <= first && first < h.End {
-			first = min(h.End, w.End)
-		}
+	m.gap = gap{base: -1}
+	sel := Select(m.req, s, s.Length)
+	switch {
+	case !retrieves(m.req.Method):
+	case sel.Status == 206:
+		m.gap = firstGap(sel.Ranges(), held, s.Length, m.policy.Chunk)
+	case sel.Status == s.Status:
+		m.gap = firstGap([]Range{{0, s.Length}}, held, s.Length, m.policy.Chunk)
 	}
-	for i := len(held) - 1; i >= 0; i-- {
-		if h := held[i]; h.Start < last && last <= h.End {
-			last = max(h.Start, w.Start)
-		}
+	m.gap.base = i
+	if m.gap.want.Start > m.progress {
+		m.progress, m.tries = m.gap.want.Start, 0 // others have brought us further
 	}
-	return first, last
+	return true
 }
 
 // classifyPart decides what to do with a 206. RFC 9110 section 15.3.7: it
 // answers a range request only, and says in Content-Range what it holds.
 func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
-	asked := m.form == FormCompleting || m.form == FormAsIs && m.req.Fields.Has(message.FieldRange)
+	asked := m.form == FormCompleting || m.form == FormRanged || m.form == FormAsIs && m.req.Fields.Has(message.FieldRange)
 	if !asked {
 		return isBroken, ReasonMalformed
 	}
 	part, total, ok := parseContentRange(resp.Fields.Value(message.FieldContentRange))
 	ok = ok && resp.Fields.Count(message.FieldContentRange) == 1 && resp.Length == part.End-part.Start
-	if m.form == FormCompleting {
-		if ok && m.continues(part, total, resp) && m.mayKeepPart(resp) {
-			m.part = part
-			return isStorable, m.decision.Forward
-		}
-		return isMismatch, ReasonPart
+	switch m.form {
+	case FormCompleting:
+		return m.classifyGap(part, total, ok, resp)
+	case FormRanged:
+		return m.classifyRanged(part, total, ok, resp)
+	case FormAsIs, FormPlain, FormValidating:
 	}
 	// A store that failed us more than once is left alone, or this would go on
 	// for ever.
@@ -109,6 +81,89 @@ func (m *HTTPCache) classifyPart(resp *message.Response) (Outcome, Reason) {
 	}
 	m.decision.NotStored = ReasonPart
 	return isUnstorable, ReasonPart
+}
+
+// classifyGap decides whether a 206 is what the parts at hand miss. RFC 9111
+// section 3.4: "A cache MAY combine these ranges into a single stored response
+// ... if they all share the same strong validator".
+func (m *HTTPCache) classifyGap(part Range, total int64, ok bool, resp *message.Response) (Outcome, Reason) {
+	base := m.candidates[m.gap.base]
+	same := ok && total == base.Length && sharesStrongValidator(base, resp)
+	switch fits := ok && m.gap.ask.holds(part) && m.gap.fits(part, total); {
+	case same && fits && m.mayKeepPart(resp):
+		m.part = part
+		return isStorable, m.decision.Forward
+	case same && fits && m.running:
+		m.part = part
+		m.decision.NotStored = ReasonPart
+		return isUnstorable, ReasonPart // it is what is missing, for this answer only
+	case m.running:
+		m.drop = ok && !same
+		return isBroken, ReasonPart // some was sent: nothing else may follow
+	case same:
+		m.unaligned = true
+	}
+	return isMismatch, ReasonPart
+}
+
+// classifyRanged decides what to do with the answer to a client's range that
+// was widened to chunks.
+func (m *HTTPCache) classifyRanged(part Range, total int64, ok bool, resp *message.Response) (Outcome, Reason) {
+	switch {
+	// "A server that generates a 206 ... describing what range of the selected
+	// representation is enclosed" (section 15.3.7.1): what was not asked for
+	// answers something else.
+	case !ok && m.misfits(resp), ok && !m.gap.ask.holds(part):
+		return isBroken, ReasonMalformed
+	case !ok || !m.gap.fits(part, total):
+		// "a server might want to send only a subset of the data requested for
+		// reasons of its own" (section 15.3.7): what it makes of the client's
+		// own range is for it to say.
+		m.unaligned = true
+		return isMismatch, ReasonPart
+	}
+	m.cut = m.cutOf(part, total, resp)
+	why := m.partForbidden(resp)
+	if why == ReasonNone && !m.stored(resp, total).Terms.HasStrongValidator() {
+		why = ReasonPart // nothing could ever be combined with it for sure
+	}
+	if why == ReasonNone {
+		m.part = part
+		return isStorable, m.decision.Forward
+	}
+	m.unaligned = true
+	if m.cut.empty() {
+		return isMismatch, why
+	}
+	m.decision.NotStored = why
+	return isUnstorable, why
+}
+
+// cutOf returns what the client asked for where the part at hand holds all of
+// that, else nothing. m.cut is answered as if the client's own Range had been
+// sent; conditions that lead elsewhere are the origin's to evaluate.
+func (m *HTTPCache) cutOf(part Range, total int64, resp *message.Response) Range {
+	sel := Select(m.req, m.stored(resp, total), total)
+	if r := sel.Ranges(); sel.Status == 206 && len(r) == 1 && part.holds(r[0]) {
+		return r[0]
+	}
+	return Range{}
+}
+
+// stored is the head of the 200 that resp is a part of.
+func (m *HTTPCache) stored(resp *message.Response, total int64) *message.Stored {
+	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	return m.newPart(resp, &d, total, m.sent)
+}
+
+// partForbidden says why a part must not be stored by the rules of section 3,
+// which hold for it as for the 200 that it is a part of.
+func (m *HTTPCache) partForbidden(resp *message.Response) Reason {
+	whole := *resp
+	whole.Status = 200
+	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	_, why := storable(m.req, &m.directives, &whole, &d, m.policy)
+	return why
 }
 
 // misfits reports whether a 206 is none that the client's Range can have
@@ -154,14 +209,6 @@ func hasPrefixFold(v []byte, prefix string) bool {
 	return len(v) >= len(prefix) && message.EqualFoldString(v[:len(prefix)], prefix)
 }
 
-// continues reports whether a part is what the parts at hand miss. RFC 9111
-// section 3.4: "A cache MAY combine these ranges into a single stored response
-// ... if they all share the same strong validator".
-func (m *HTTPCache) continues(part Range, total int64, resp *message.Response) bool {
-	base := m.candidates[m.completing.base]
-	return part == m.completing.missing && total == base.Length && sharesStrongValidator(base, resp)
-}
-
 // mayKeepPart reports whether what completes a stored response may be stored:
 // the rules of section 3 hold for each response that is combined.
 func (m *HTTPCache) mayKeepPart(resp *message.Response) bool {
@@ -185,22 +232,15 @@ func sharesStrongValidator(s *message.Stored, resp *message.Response) bool {
 // storesPart reports whether a 206 to the client's own range may be kept: it
 // must cover what was asked for, or we could not answer from it.
 func (m *HTTPCache) storesPart(part Range, total int64, resp *message.Response) bool {
-	whole := *resp
-	whole.Status = 200
-	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
-	if ok, _ := storable(m.req, &m.directives, &whole, &d, m.policy); !ok {
+	if m.partForbidden(resp) != ReasonNone {
 		return false
 	}
-	s := m.newPart(resp, &d, total, m.sent)
+	s := m.stored(resp, total)
 	if !s.Terms.HasStrongValidator() {
 		return false // nothing could ever be combined with it for sure
 	}
 	sel := Select(m.req, s, total)
-	if sel.Status != 206 {
-		return false
-	}
-	missing := uncovered(sel.Ranges(), []Range{part})
-	return missing.Start >= missing.End
+	return sel.Status == 206 && firstGap(sel.Ranges(), []Range{part}, total, 0).empty()
 }
 
 // newPart makes the head of a response of which resp is a part: that of the
@@ -222,8 +262,8 @@ func (m *HTTPCache) fillInPart(a *Action, resp *message.Response, now Instant) {
 	if m.form == FormCompleting {
 		// Section 3.4: "the cache MUST update the stored response header
 		// fields using the header fields provided in the new response".
-		base := m.candidates[m.completing.base]
-		a.Chosen = m.completing.base
+		base := m.candidates[m.gap.base]
+		a.Chosen = m.gap.base
 		a.Stored = freshenedHead(base, m.req, resp, m.policy, m.sent, now)
 		a.Stored.Length = base.Length
 		a.Stored.Terms.Flags |= message.TermPartial
@@ -233,6 +273,7 @@ func (m *HTTPCache) fillInPart(a *Action, resp *message.Response, now Instant) {
 		a.Chosen = -1
 		a.Stored = m.newPart(resp, &d, total, now)
 	}
+	m.share(a, now)
 	m.decision.Response = a.Stored
 }
 

@@ -6,51 +6,6 @@ import (
 	"edge/message"
 )
 
-// uncovered is held to its definition, byte by byte, over every choice of held
-// bytes and every wanted range of a small representation.
-func TestUncovered(t *testing.T) {
-	const size = 7
-	for mask := range 1 << size {
-		held := rangesOf(mask, size)
-		for start := range int64(size) {
-			for end := start + 1; end <= size; end++ {
-				want := Range{}
-				for i := start; i < end; i++ {
-					if mask&(1<<i) != 0 {
-						continue
-					}
-					if want.Start >= want.End {
-						want.Start = i
-					}
-					want.End = i + 1
-				}
-				got := uncovered([]Range{{start, end}}, held)
-				if got != want && (got.Start < got.End || want.Start < want.End) {
-					t.Fatalf("uncovered([%d, %d), %v) = %v, want %v", start, end, held, got, want)
-				}
-			}
-		}
-	}
-}
-
-// Of several wanted ranges the answer spans what each of them misses.
-func TestUncoveredOfSeveral(t *testing.T) {
-	held := []Range{{0, 10}, {20, 30}}
-	for _, c := range []struct {
-		wanted []Range
-		want   Range
-	}{
-		{[]Range{{0, 5}, {22, 30}}, Range{}},
-		{[]Range{{0, 12}, {22, 30}}, Range{10, 12}},
-		{[]Range{{25, 35}, {5, 12}}, Range{10, 35}},
-		{[]Range{{40, 50}, {0, 5}}, Range{40, 50}},
-	} {
-		if got := uncovered(c.wanted, held); got != c.want {
-			t.Errorf("uncovered(%v) = %v, want %v", c.wanted, got, c.want)
-		}
-	}
-}
-
 // rangesOf returns the runs of set bits.
 func rangesOf(mask int, size int64) []Range {
 	var all []Range
@@ -135,8 +90,10 @@ func TestPartsThatDoNotAddUp(t *testing.T) {
 			resp.Fields.AddString("Content-Range", c.contentRange)
 		}
 		resp.Fields.AddString("Content-Type", c.contentType)
+		policy := DefaultPolicy()
+		policy.Chunk = 0
 		var m HTTPCache
-		m.Start(DefaultPolicy(), req, walkNow)
+		m.Start(policy, req, walkNow)
 		if a := m.Step(Event{Kind: EventFound}, walkNow); a.Kind != ActFetch || a.Form != FormAsIs {
 			t.Fatalf("%v in form %d for a range", a.Kind, a.Form)
 		}

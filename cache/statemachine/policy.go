@@ -46,9 +46,18 @@ type Policy struct {
 	// LockTries is how many failed leaders a waiter outlives before it fails
 	// as they did.
 	LockTries int
-	// HitForMiss is how long a key is remembered as not shareable.
+	// HitForMiss is how long a key is remembered as not shareable, or its
+	// ranges as not to be kept.
 	HitForMiss Duration
+	// Chunk is what ranges are widened to multiples of, in bytes, when they are
+	// asked for; <=0: they are asked for as they are. Best a multiple of the
+	// store's own chunks.
+	Chunk int64
 }
+
+// DefaultChunk is Policy.Chunk's default, in bytes: a small range costs little,
+// and no store keeps larger pieces.
+const DefaultChunk = 1 << 20
 
 // SetCookiePolicy says when a response with Set-Cookie is stored.
 type SetCookiePolicy uint8
@@ -78,5 +87,6 @@ func DefaultPolicy() *Policy {
 		StaleDisconnected:       3600 * message.Second,
 		LockTries:               2,
 		HitForMiss:              30 * message.Second,
+		Chunk:                   DefaultChunk,
 	}
 }

@@ -10,14 +10,18 @@ import (
 // fetch. Reached from Fetching.
 func (m *HTTPCache) classifyResponse(resp *message.Response, now Instant) (Outcome, Reason) {
 	m.decision.ForwardStatus = resp.Status
-	m.part = Range{}
+	m.part, m.cut = Range{}, Range{}
 	switch {
+	case m.running:
+		return m.classifyRunResponse(resp)
 	case resp.Status == 304:
 		return m.classifyNotModified(resp)
 	case resp.Status == 206:
 		return m.classifyPart(resp)
-	// The parts at hand are no longer what the origin has.
-	case resp.Status == 416 && m.form == FormCompleting:
+	// The parts at hand are no longer what the origin has; or the client's
+	// If-Range, which is not part of what was asked, may be what decides:
+	// "otherwise, ignore the Range header field" (RFC 9110 section 13.2.2).
+	case resp.Status == 416 && (m.form == FormCompleting || m.form == FormRanged && m.req.Fields.Has(message.FieldIfRange)):
 		return isMismatch, ReasonPart
 	// RFC 9110 section 15.2.2: we ask for no upgrade here.
 	case resp.Status < 200:
@@ -228,7 +232,9 @@ func (m *HTTPCache) classifyFill(ok bool) (Outcome, Reason) {
 	}
 	m.decision.NotStored = ReasonStoreRefused
 	m.decision.Response = nil
-	if m.form == FormCompleting {
+	switch {
+	case m.running:
+	case m.form == FormCompleting, m.form == FormRanged && !m.part.empty() && m.cut.empty():
 		return isMismatch, ReasonStoreRefused // the bytes that were missing are not what the client asked for
 	}
 	return isUnstorable, ReasonStoreRefused

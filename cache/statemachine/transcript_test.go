@@ -166,6 +166,9 @@ type benchExchange struct {
 	counted int  // what use said, once for an exchange
 	held    bool // a permit
 
+	base   *kept // of a later run: what the answer under way has
+	gained *kept // and what it gets
+
 	candidates []*kept
 	answer     *transcript.Answer
 	resp       message.Response
@@ -200,11 +203,14 @@ func (x *benchExchange) settlePermit(a *Action) {
 }
 
 func (x *benchExchange) do(a *Action) Event {
+	if x.base != nil && x.gain(a) {
+		return x.delivered(Complete)
+	}
 	switch a.Kind {
 	case ActLookup:
 		return x.lookup()
 	case ActAcquire:
-		return x.acquire()
+		return x.acquire(a)
 	case ActFetch:
 		return x.fetch(a)
 	case ActFill:
@@ -249,9 +255,16 @@ func (x *benchExchange) lookup() Event {
 		x.counted = x.use(x.key())
 	}
 	ev.Uses = x.counted
+	if x.base != nil {
+		x.candidates = append(x.candidates, x.base)
+	}
 	for _, k := range x.candidates {
+		held := k.held
+		if !k.head.Terms.Flags.Has(message.TermPartial) {
+			held = []Range{{0, int64(len(k.content))}}
+		}
 		ev.Candidates = append(ev.Candidates, k.head)
-		ev.Held = append(ev.Held, k.held)
+		ev.Held = append(ev.Held, held)
 	}
 	return ev
 }
@@ -265,20 +278,23 @@ func (b *bench) use(key string) int {
 	return len(b.uses[key])
 }
 
-func (x *benchExchange) acquire() Event {
+func (x *benchExchange) acquire(a *Action) Event {
 	if len(x.locks) == 0 {
 		x.held = true
-		return Event{Kind: EventLock, Lock: LockLeader}
+		return Event{Kind: EventLock, Lock: LockLeader, Led: a.Run}
 	}
 	l := x.locks[0]
 	x.locks = x.locks[1:]
-	ev := Event{Kind: EventLock, Lock: lockNames[l.Result]}
+	ev := Event{Kind: EventLock, Lock: lockNames[l.Result], Led: a.Run}
 	if l.Other != nil {
 		x.filling = x.other(l.Other)
 	}
 	switch {
 	case ev.Lock == LockStreaming:
 		ev.Flight = x.filling.head
+		if x.filling.head.Terms.Flags.Has(message.TermPartial) {
+			ev.Part = x.filling.held[0]
+		}
 	case l.Other != nil:
 		x.keep(x.filling)
 	}
@@ -300,14 +316,18 @@ func (x *benchExchange) other(script *transcript.Exchange) *kept {
 		case ActLookup:
 			a = leader.m.Step(Event{Kind: EventFound}, x.now)
 		case ActAcquire:
-			a = leader.m.Step(Event{Kind: EventLock, Lock: LockLeader}, x.now)
+			a = leader.m.Step(Event{Kind: EventLock, Lock: LockLeader, Led: a.Run}, x.now)
 		case ActFetch:
 			a = leader.m.Step(leader.respond(), x.now)
 		default:
 			panic("the other's response would not be stored: " + a.Reason.String())
 		}
 	}
-	return &kept{head: a.Stored, content: leader.content}
+	leader.filling = &kept{head: a.Stored, content: leader.content}
+	if a.Part {
+		leader.fillPart(&a)
+	}
+	return leader.filling
 }
 
 // conditions are the fields that a request of another form than FormAsIs
@@ -331,6 +351,9 @@ func (x *benchExchange) fetch(a *Action) Event {
 		if modified != nil {
 			f.AddKnown(message.FieldIfModifiedSince, modified)
 		}
+	}
+	if a.Form == FormRanged {
+		f.AddKnown(message.FieldRange, a.Missing.AppendRange(nil))
 	}
 	if a.Form == FormCompleting {
 		etag, modified := Validators(x.candidates[a.Chosen].head)
@@ -419,7 +442,7 @@ func (x *benchExchange) fillPart(a *Action) {
 	copy(content[a.Missing.Start:], x.content)
 	x.filling.content = string(content)
 	slices.SortFunc(x.filling.held, func(p, q Range) int { return cmp.Compare(p.Start, q.Start) })
-	if missing := uncovered([]Range{{0, a.Stored.Length}}, x.filling.held); missing.Start >= missing.End {
+	if firstGap([]Range{{0, a.Stored.Length}}, x.filling.held, a.Stored.Length, 0).empty() {
 		whole := *a.Stored
 		whole.Terms.Flags &^= message.TermPartial
 		x.filling.head = &whole
@@ -499,6 +522,7 @@ func (x *benchExchange) send(s *message.Stored, f *message.Fields, k *kept, aged
 		f.AddKnown(message.FieldAge, strconv.AppendInt(nil, s.CurrentAge(x.now)/message.Second, 10))
 	}
 	sel := Select(x.req, s, size)
+	whole := x.complete(k, &sel)
 	content, trailers := k.content, k.trailers
 	switch sel.Status {
 	case 206:
@@ -523,13 +547,80 @@ func (x *benchExchange) send(s *message.Stored, f *message.Fields, k *kept, aged
 		f.AddKnown(message.FieldContentLength, strconv.AppendInt(nil, size, 10))
 	}
 	x.sent(status, f, content, trailers)
+	x.got.Cut = !whole
+}
+
+// complete gets what is missing of a response that is being sent, run by run.
+func (x *benchExchange) complete(k *kept, sel *Selection) bool {
+	if !k.head.Terms.Flags.Has(message.TermPartial) || x.req.Method == message.MethodHead {
+		return true
+	}
+	wanted := []Range{{0, k.head.Length}}
+	switch sel.Status {
+	case 206:
+		wanted = sel.Ranges()
+	case 304, 416:
+		return true
+	}
+	for {
+		g := firstGap(wanted, k.held, k.head.Length, 0)
+		if g.empty() {
+			return true
+		}
+		y := &benchExchange{bench: x.bench, script: x.script, req: x.req, locks: x.locks, base: k}
+		y.m.visit = x.visit
+		y.drive(y.m.StartRun(x.policy, x.req, k.head, g.want, x.now))
+		if x.locks = y.locks; y.gained == nil {
+			return false
+		}
+		content := []byte(k.content)
+		for _, r := range y.gained.held {
+			copy(content[r.Start:], y.gained.content[r.Start:r.End])
+			k.held = append(k.held, r)
+		}
+		k.content = string(content)
+		slices.SortFunc(k.held, func(p, q Range) int { return cmp.Compare(p.Start, q.Start) })
+	}
+}
+
+// gain keeps what the action would send, for the answer under way.
+func (x *benchExchange) gain(a *Action) bool {
+	switch a.Kind {
+	case ActServe:
+		k := *x.candidates[a.Chosen]
+		if !k.head.Terms.Flags.Has(message.TermPartial) {
+			k.held = []Range{{0, k.head.Length}}
+		}
+		x.gained = &k
+	case ActServeFill:
+		k := *x.filling
+		if !k.head.Terms.Flags.Has(message.TermPartial) {
+			k.held = []Range{{0, k.head.Length}}
+		}
+		x.gained = &k
+	case ActRelay:
+		content := make([]byte, a.Cut.Start)
+		x.gained = &kept{content: string(content) + x.content, held: []Range{a.Cut}}
+	case ActFail:
+		if a.Drop {
+			x.store[x.key()] = slices.DeleteFunc(x.store[x.key()], func(k *kept) bool { return k == x.candidates[a.Chosen] })
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 func (x *benchExchange) relay(a *Action) Delivery {
 	if a.Remember {
 		x.keep(&kept{head: a.Stored})
 	}
-	x.sent(x.resp.Status, &x.resp.Fields, x.content, x.answer.Trailers)
+	content := x.content
+	if part, total, _ := parseContentRange(x.resp.Fields.Value(message.FieldContentRange)); !a.Cut.empty() {
+		content = content[a.Cut.Start-part.Start : a.Cut.End-part.Start]
+		x.resp.Fields.Set(message.FieldContentRange, AppendContentRange(nil, a.Cut, total))
+	}
+	x.sent(x.resp.Status, &x.resp.Fields, content, x.answer.Trailers)
 	if x.answer.Cut {
 		x.got.Cut = true
 		return Truncated

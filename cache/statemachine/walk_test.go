@@ -2,6 +2,7 @@ package statemachine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // maxWalk bounds how many steps one exchange may take, whatever happens to it.
-const maxWalk = 20
+const maxWalk = 24
 
 // From every way to start, through every event at every step: the machine
 // ends, never twice in the same place, and gives each permit up exactly once.
@@ -23,6 +24,9 @@ func TestEveryPathEnds(t *testing.T) {
 		}
 		w.req = walkRequests()[0]
 		w.step(place{}.refreshing(policy, w.req), nil)
+		for _, want := range []Range{{2, 5}, {0, 1}} {
+			w.step(place{}.running(policy, w.req, want), nil)
+		}
 	}
 	if w.places < 1000 {
 		t.Errorf("the walk saw %d places: does it walk?", w.places)
@@ -50,6 +54,12 @@ func (p place) refreshing(policy *Policy, req *message.Request) place {
 	return p
 }
 
+// running is a later run of an answer from parts.
+func (p place) running(policy *Policy, req *message.Request, want Range) place {
+	p.a = p.m.StartRun(policy, req, walkPart(policy), want, walkNow)
+	return p
+}
+
 // key tells places apart by all that later steps can depend on. (Of the
 // decision most is only ever written.)
 func (p *place) key() string {
@@ -59,7 +69,7 @@ func (p *place) key() string {
 		flights = -1
 	}
 	return fmt.Sprint(m.state, p.a.Kind, p.a.Form, m.chosen, m.permit, m.background, m.tries, m.form, string(m.variant), m.variant == nil,
-		m.headGiven != nil, m.seldom, m.completing, m.part, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
+		m.headGiven != nil, m.seldom, m.gap, m.part, m.cut, m.progress, m.apart, m.unaligned, m.running, m.missed, m.drop, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
 }
 
 // walk goes depth first. done holds, for each place, 1 while its paths are
@@ -136,9 +146,13 @@ func (w *walk) events(p *place) []Event {
 	switch p.a.Kind {
 	case ActLookup:
 		for _, c := range walkCandidates() {
-			ev := Event{Kind: EventFound, Candidates: c}
+			ev := Event{Kind: EventFound, Candidates: c, Held: make([][]Range, len(c))}
 			if len(c) > 0 && c[0].Terms.Flags.Has(message.TermPartial) {
-				ev.Held = [][]Range{{{0, 2}}}
+				ev.Held[0] = []Range{{0, 2}}
+			}
+			if p.m.running { // the driver holds what it sends from
+				ev.Candidates = append(slices.Clone(c), p.m.base)
+				ev.Held = append(ev.Held, []Range{{1, 2}})
 			}
 			all = append(all, ev)
 		}
@@ -146,13 +160,19 @@ func (w *walk) events(p *place) []Event {
 		for l := LockLeader; l <= LockCanceled; l++ {
 			if l == LockStreaming {
 				for _, c := range walkCandidates() {
-					if len(c) > 0 && c[0].Terms.Flags&(message.TermHitForMiss|message.TermPartial) == 0 {
-						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0]})
+					switch {
+					case len(c) == 0 || c[0].Terms.Flags.Has(message.TermHitForMiss):
+					case c[0].Terms.Flags.Has(message.TermPartial):
+						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0], Part: Range{0, 2}},
+							Event{Kind: EventLock, Lock: l, Flight: c[0], Part: Range{2, 5}})
+					default:
+						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0], Reached: Range{0, 1}},
+							Event{Kind: EventLock, Lock: l, Flight: c[0], Reached: Range{3, 4}, Ignored: true})
 					}
 				}
 				continue
 			}
-			all = append(all, Event{Kind: EventLock, Lock: l})
+			all = append(all, Event{Kind: EventLock, Lock: l, Led: p.a.Run})
 		}
 	case ActFetch:
 		for _, r := range walkResponses() {
@@ -170,7 +190,7 @@ func (w *walk) events(p *place) []Event {
 		stays.Fields.AddString("Content-Location", "/a")
 		all = append(all, Event{Kind: EventInvalidated, Response: walkResponses()[0]}, Event{Kind: EventInvalidated, Response: stays})
 	case ActServe, ActServeFill, ActRelay, ActFail:
-		if p.m.background { // nothing is sent, and nothing read
+		if p.m.background || p.m.running { // nothing is sent, and nothing read
 			return []Event{{Kind: EventDelivered}}
 		}
 		for d := Complete; d <= Unreadable; d++ {
@@ -208,6 +228,8 @@ func walkRequests() []*message.Request {
 			{"GET", "Cache-Control", "max-stale"},
 			{"GET", "If-None-Match", `"y"`},
 			{"GET", "Range", "bytes=0-1"},
+			{"GET", "Range", "bytes=1-3"},
+			{"GET", "Range", "bytes=-2"},
 			{"GET", "Authorization", "Basic Zm9vOmJhcg=="},
 			{"HEAD", "X-Kind", "one"},
 			{"OPTIONS", "X-Kind", "one"},
@@ -247,11 +269,16 @@ func walkCandidates() [][]*message.Stored {
 				walkCache.candidates = append(walkCache.candidates, []*message.Stored{s})
 			}
 		}
-		part := walkStored("Cache-Control: max-age=60\r\nETag: \"x\"\r\n", policy)
-		part.Terms.Flags |= message.TermPartial
-		walkCache.candidates = append(walkCache.candidates, []*message.Stored{part})
+		walkCache.candidates = append(walkCache.candidates, []*message.Stored{walkPart(policy)}, []*message.Stored{rangesAsIs(walkNow, policy)})
 	}
 	return walkCache.candidates
+}
+
+// walkPart is the head of parts of five bytes.
+func walkPart(policy *Policy) *message.Stored {
+	part := walkStored("Cache-Control: max-age=60\r\nETag: \"x\"\r\n", policy)
+	part.Terms.Flags |= message.TermPartial
+	return part
 }
 
 // walkStored stores a response to a request with X-Kind: two and X-Other: one.
