@@ -21,30 +21,56 @@ func (m *Memory) spared(e *entry, now uint64) bool {
 			return true
 		}
 		if verdict == Removed {
-			if m.expel(e) {
+			if m.expelJudged(e, since, h.stored.Terms.Flags) {
 				m.stats.removed.Add(1)
 				m.judge.forget(e.id)
-				m.tell(e, since, h.stored.Terms.Flags, markHard|markSoft)
 			}
 			return false
 		}
 		s := h.stored
 		m.apply(verdict, &s)
-		if e.rehead(h, s, now) {
-			if s.Terms.Flags != h.stored.Terms.Flags {
-				mark := uint32(0)
-				if verdict == Stale {
-					mark = markSoft
-				}
-				m.tell(e, since, h.stored.Terms.Flags, mark)
-			}
+		if m.reheadJudged(e, h, s, since, now, verdict) {
 			return true
 		}
 	}
 }
 
+// expelJudged is expel for what was purged.
+func (m *Memory) expelJudged(e *entry, since uint64, before message.TermFlags) bool {
+	s := m.index.shard(&e.key)
+	s.mu.Lock()
+	was := s.drop(e)
+	if was {
+		m.tell(e, since, before, markHard|markSoft)
+	}
+	s.mu.Unlock()
+	if was {
+		m.stats.entries.Add(-1)
+		e.Release()
+	}
+	return was
+}
+
+// reheadJudged is rehead for what was made stale or invalid.
+func (m *Memory) reheadJudged(e *entry, h *head, next message.Stored, since, now uint64, v Verdict) bool {
+	s := m.index.shard(&e.key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !e.rehead(h, next, now) {
+		return false
+	}
+	if next.Terms.Flags != h.stored.Terms.Flags {
+		mark := uint32(0)
+		if v == Stale {
+			mark = markSoft
+		}
+		m.tell(e, since, h.stored.Terms.Flags, mark)
+	}
+	return true
+}
+
 // tell tells the ledger what a purge took, where it counts and Take has not told
-// it. mark is what that makes of the entry's marks: markHard where it is gone.
+// it. Under the shard's lock. mark is what that makes of the entry's marks: markHard where it is gone.
 func (m *Memory) tell(e *entry, since uint64, before message.TermFlags, mark uint32) {
 	if m.witness == nil {
 		return

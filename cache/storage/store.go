@@ -239,7 +239,9 @@ type Ledger interface {
 type Witness interface {
 	// Took is called once for each found entry that a purge in (since,
 	// Sequence()] removed or made stale, when that happened. flags are those
-	// that the entry's terms had before. Under no lock.
+	// that the entry's terms had before. It may be called under a lock of the
+	// store, as Judge may: whoever holds the same lock sees the entry as it was
+	// and not told of, or as it is and told of.
 	Took(e Entry, since uint64, flags message.TermFlags)
 }
 

@@ -270,32 +270,23 @@ func (v *volume) spared(e *entry, now uint64) bool {
 		}
 		verdict := v.o.Ledger.Judge(e, since)
 		if verdict == storage.Removed {
-			if had, was := v.expelJudged(e); was {
-				v.st.stats.removed.Add(1)
-				if had&flagTaken == 0 { // Take has not counted it
-					v.tell(e, since, softened(before.Terms.Flags, had))
-				}
-			}
+			v.expelJudged(e, since, before.Terms.Flags)
 			return false
 		}
-		done, changed, had := v.judged(e, before, verdict, since, now)
-		if changed {
-			v.tell(e, since, softened(before.Terms.Flags, had))
-		}
-		if done {
+		if v.judged(e, before, verdict, since, now) {
 			return true
 		}
 	}
 }
 
 // judged notes what the ledger said of an entry with the head before. False: it has
-// another head by now. had is the flags that its row had.
-func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdict, since, now uint64) (done, changed bool, had uint8) {
+// another head by now.
+func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdict, since, now uint64) bool {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Stored() != before || e.checked.Load() != since {
-		return false, false, 0
+		return false
 	}
 	if verdict == storage.Live {
 		e.checked.Store(now)
@@ -304,17 +295,22 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 			r.setChecked(now)
 			r.flags = r.flags&^flagTakings | flagsOf(before)&flagSoft
 		}
-		return true, false, 0
+		return true
 	}
 	next := *before
 	v.apply(verdict, &next)
-	changed = next.Terms.Flags != before.Terms.Flags
+	had := uint8(0)
+	if e.indexed.Load() {
+		had = s.row(e.row).flags
+	}
+	if next.Terms.Flags != before.Terms.Flags {
+		v.tell(e, since, softened(before.Terms.Flags, had))
+	}
 	if !e.indexed.Load() {
 		e.head.Store(&next)
 		e.checked.Store(now)
-		return true, changed, 0
+		return true
 	}
-	had = s.row(e.row).flags
 	if v.rewrite(s, e, &next, e.sequence.Load(), now) != nil {
 		// It cannot be written: those who have it see it, and who reads it
 		// again judges it again.
@@ -323,10 +319,10 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 		s.row(e.row).flags |= flagMarked | flagsOf(&next)&flagSoft
 	}
 	s.row(e.row).flags |= had & flagSoft // counted, even if it was invalidated since
-	return true, changed, had
+	return true
 }
 
-// tell tells the ledger what a purge took, where it counts.
+// tell tells the ledger what a purge took, where it counts. Under the shard's lock.
 func (v *volume) tell(e *entry, since uint64, before message.TermFlags) {
 	if v.st.witness != nil {
 		v.st.witness.Took(e, since, before)

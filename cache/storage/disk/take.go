@@ -289,18 +289,21 @@ func (v *volume) named(s *shard, plan *nameindex.Plan, sets *nameindex.Sets) (li
 	return list
 }
 
-// expelJudged takes out an entry that a purge removed, and returns the flags that
-// its row had. False: it was not in.
-func (v *volume) expelJudged(e *entry) (flags uint8, was bool) {
+// expelJudged takes out an entry that a purge removed, and tells of it where Take has
+// not counted it.
+func (v *volume) expelJudged(e *entry, since uint64, before message.TermFlags) {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !e.indexed.Load() {
-		return 0, false
+		return
 	}
-	flags = s.row(e.row).flags
+	had := s.row(e.row).flags
 	v.remove(s, e.row)
-	return flags, true
+	v.st.stats.removed.Add(1)
+	if had&flagTaken == 0 {
+		v.tell(e, since, softened(before, had))
+	}
 }
 
 // softened is the flags of a head's terms as they count for a purge: soft-purged
