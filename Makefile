@@ -58,7 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	done; \
 	echo "$$found fuzz targets, $(FUZZTIME) each"
 
-bench: ## CPU per request beside nginx and the kernel's floor, and the herd
+bench: ## CPU per request beside peers and the kernel's floor, the herd, hit ratios
 	go run ./bench $(BENCH)
 
 .PHONY: conformance

@@ -53,6 +53,7 @@ var scenarios = []scenario{
 	{"diskhit", "disk hits: what memory does not hold, from the page cache", false, runDiskHits},
 	{"diskmiss", "1 KiB misses stored on disk, the writing behind counted in", false, runDiskMisses},
 	{"fillhits", "latency of 1 KiB hits while misses are stored at full speed", false, runFillHits},
+	{"zipf", "hit ratio under a Zipf workload, without and with URLs asked for once", false, runZipf},
 	{"million", "a million 1 KiB objects on disk: memory, and restarts", true, runMillion},
 }
 

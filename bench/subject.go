@@ -118,7 +118,6 @@ http {
   access_log off;
   sendfile on;
   open_file_cache %[4]s;
-  tcp_nopush on;
   keepalive_requests 1000000000;
   client_body_temp_path %[1]s/body;
   proxy_temp_path %[1]s/proxy;
