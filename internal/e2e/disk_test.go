@@ -62,8 +62,8 @@ type diskRig struct {
 	asked    atomic.Int64 // of the origin
 	sent     atomic.Int64 // content bytes, by it
 	answered atomic.Int64 // right
-	mayCut   bool         // damage that is met midway may cut an answer, visibly
-	cuts     int
+	mayCut   atomic.Bool  // damage that is met midway may cut an answer, visibly
+	cuts     atomic.Int64
 }
 
 // startDisk starts an edge whose disk is at dir.
@@ -129,8 +129,8 @@ func (r *diskRig) ask(c *http.Client, n, from, to int) {
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
-	if err != nil && r.mayCut && resp.StatusCode == status && bytes.HasPrefix(want, got) {
-		r.cuts++
+	if err != nil && r.mayCut.Load() && resp.StatusCode == status && bytes.HasPrefix(want, got) {
+		r.cuts.Add(1)
 		return
 	}
 	if err != nil || resp.StatusCode != status || !bytes.Equal(got, want) {
@@ -170,9 +170,13 @@ func (r *diskRig) traffic() (end func()) {
 		})
 	}
 	before := r.answered.Load()
-	return func() {
+	stop := func() {
 		cancel()
 		all.Wait()
+	}
+	r.t.Cleanup(stop) // where the test ends before it
+	return func() {
+		stop()
 		if r.answered.Load() == before {
 			r.t.Error("nobody was answered")
 		}
@@ -357,16 +361,16 @@ func TestDiskErrors(t *testing.T) {
 		always         bool // in the short test too
 	}{
 		{"pwrite64:error=EIO", "error", true},
-		{"pread64:error=EIO", "error", true},
+		{"pread64,preadv2:error=EIO", "error", true},
 		{"pwrite64:error=ENOSPC", "full", false},
 		{"pwrite64:error=EROFS", "error", false},
 		{"fdatasync:error=EIO", "error", false},
 		{"fsync:error=EIO", "", false},
 		{"openat:error=EMFILE", "error", false},
 		{"pwrite64:error=EIO:when=3+5", "error", false},
-		{"pread64:error=EIO:when=2+7", "error", false},
+		{"pread64,preadv2:error=EIO:when=2+7", "error", false},
 		{"pwrite64:delay_enter=400000", "", false},
-		{"pread64:delay_enter=100000", "", false},
+		{"pread64,preadv2:delay_enter=100000", "", false},
 	} {
 		if !x.always && !long {
 			continue
@@ -374,6 +378,7 @@ func TestDiskErrors(t *testing.T) {
 		t.Run(x.inject, func(t *testing.T) {
 			r := startDisk(t, t.TempDir(), "16MiB")
 			r.all()
+			r.mayCut.Store(strings.HasPrefix(x.inject, "pread"))
 			end := r.traffic()
 			over := traced(t, r, x.inject)
 			if x.reason != "" {
@@ -382,6 +387,7 @@ func TestDiskErrors(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			over()
 			end()
+			r.mayCut.Store(false)
 			r.back()
 			r.settled()
 		})
@@ -443,14 +449,14 @@ func TestDiskDamage(t *testing.T) {
 			for _, s := range segmentsOf(t, dir) {
 				harm(t, s)
 			}
-			r.mayCut = true
+			r.mayCut.Store(true)
 			r.all()
 			if name != "gone" && r.fault("damaged") == 0 {
 				t.Error("it was not noticed")
 			}
-			t.Logf("%d answers were cut", r.cuts)
+			t.Logf("%d answers were cut", r.cuts.Load())
 			time.Sleep(500 * time.Millisecond) // what lies beside the damage is looked at
-			r.mayCut = false
+			r.mayCut.Store(false)
 			r.all()
 			time.Sleep(300 * time.Millisecond)
 			before := r.asked.Load()
