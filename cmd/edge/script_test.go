@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		"origin": func() { os.Exit(originMain(os.Args[1:])) },
 		"get":    func() { os.Exit(askMain("GET", os.Args[1:])) },
 		"ask":    func() { os.Exit(askMain(os.Args[1], os.Args[2:])) },
+		"await":  func() { os.Exit(awaitMain(os.Args[1:])) },
 		"crowd":  func() { os.Exit(crowdMain(os.Args[1:])) },
 	})
 }
@@ -114,6 +115,23 @@ func crowdMain(args []string) int {
 		fmt.Printf("round %d: %d times 200, %d times 503, %d times nothing\n", round+1, seen[200], seen[503], seen[0])
 	}
 	return 0
+}
+
+// awaitMain is "await SOCKET PATH": it asks until the answer is a 200.
+func awaitMain(args []string) int {
+	client := http.Client{Timeout: patience, Transport: byUnix(args[0])}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		resp, err := client.Get("http://edge.example" + args[1])
+		if err != nil {
+			continue // nobody listens there yet
+		}
+		_ = resp.Body.Close() // its status is what was asked for
+		if resp.StatusCode == http.StatusOK {
+			return 0
+		}
+	}
+	fmt.Fprintln(os.Stderr, "waited in vain for", args[1])
+	return 1
 }
 
 // askMain is "get SOCKET PATH", or "ask METHOD SOCKET PATH", and then fields, a
