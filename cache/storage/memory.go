@@ -277,7 +277,7 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 		}
 	}
 	h.checked.Store(now)
-	e.marks.And(markHard) // judged by all there is
+	e.marks.Store(0) // judged by all there is
 	sh.unlink(e)
 	e.retire(e.head.Swap(h))
 	sh.insert(e)

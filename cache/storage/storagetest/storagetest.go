@@ -76,6 +76,8 @@ func Run(t *testing.T, open Open) {
 		{"ledger and freshening", testLedgerFreshen},
 		{"ledger and witness", testWitness},
 		{"names", testNames},
+		{"find by name", testFind},
+		{"taking meanwhile", testTakingMeanwhile},
 		{"readers follow a writer", testFollow},
 		{"readers see an abort", testAbort},
 		{"readers and contexts", testReaderContext},
@@ -100,6 +102,7 @@ func Run(t *testing.T, open Open) {
 	}
 	// Not in a bubble: rapid asks for the test's deadline.
 	t.Run("model", func(t *testing.T) { testModel(t, s) })
+	t.Run("taking", func(t *testing.T) { testTaking(t, s) })
 }
 
 // fataler is what the helpers need of a *testing.T or a *rapid.T.
