@@ -433,3 +433,35 @@ func TestListingsAreFew(t *testing.T) {
 		t.Errorf("afterwards: %d", resp.StatusCode)
 	}
 }
+
+// finding is a store that finds by names, and notes what it was asked for.
+type finding struct {
+	storage.Store
+	asked [][]storage.Selector
+}
+
+func (s *finding) Find(list []storage.Selector, f func(storage.Entry) bool) {
+	s.asked = append(s.asked, list)
+	s.Each(f)
+}
+
+// TestFindingByNames: a store that can find by names is asked to, by the name that
+// selects least, and whatever it hands out is selected from.
+func TestFindingByNames(t *testing.T) {
+	r := newCacheRig(t, nil)
+	r.fill()
+	for query, want := range map[string]struct {
+		asked  string
+		listed int
+	}{
+		"":                  {"[]", 5},
+		"tag=t&prefix=a/x/": {fmt.Sprint([][]storage.Selector{{{Kind: storage.ByTag, Name: "t"}}}), 1},
+		"prefix=http://a/":  {fmt.Sprint([][]storage.Selector{{{Kind: storage.ByPrefix, Scheme: "http", Authority: "a", Name: "/"}}}), 1},
+	} {
+		st := &finding{Store: r.store}
+		here := &cacheRig{t, serveEntries(t, &Entries{Find: Over(st), Clock: clockNow}, nil), r.store}
+		if all, _ := here.list("/cache/entries?" + query); len(all) != want.listed || fmt.Sprint(st.asked) != want.asked {
+			t.Errorf("%q: %d listed, the store was asked for %v; want %d, %s", query, len(all), st.asked, want.listed, want.asked)
+		}
+	}
+}
