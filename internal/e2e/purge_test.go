@@ -469,6 +469,31 @@ func TestPurgeWithoutJournal(t *testing.T) {
 	r.want("a.example", "/z", "hit")
 }
 
+// TestLostJournal: a disk whose journal is lost may hold what was purged meanwhile,
+// so nothing on it is used before it is validated; and where what was purged was
+// reclaimed already, it does not come back.
+func TestLostJournal(t *testing.T) {
+	r := startPurge(t)
+	r.fill("a.example", "/x", "/y")
+	r.purge("POST", "/purge", `{"tags":["s-x"]}`)
+	time.Sleep(time.Second) // until the disk knows of it
+	r.edge.kill()
+	if err := os.Remove(filepath.Join(r.dir, "disk", "purges.journal")); err != nil {
+		t.Fatal(err)
+	}
+	r.edge = start(t, r.config)
+	r.want("a.example", "/x", "fwd=uri-miss")
+	r.want("a.example", "/y", "fwd=stale")
+	r.want("a.example", "/y", "hit")
+	time.Sleep(flushed)
+	if status, a := r.purge("POST", "/purge", `{"tags":["s-y"]}`); status != 200 || *a.Matched != 1 {
+		t.Errorf("a purge after it: %d %+v", status, a)
+	}
+	r.again()
+	r.want("a.example", "/y", "fwd=uri-miss")
+	r.want("a.example", "/x", "hit")
+}
+
 // TestSecondNode: a node that is started on the journal or the disk of another is
 // refused, and harms nothing, also while the other drains; afterwards it finds
 // what the other stored.
