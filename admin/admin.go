@@ -1,5 +1,5 @@
-// Package admin is the operator's side: metrics, health and readiness, on a
-// listener of their own. It is the one room that serves by net/http: nothing
+// Package admin is the operator's side: metrics, health and readiness, purges,
+// and what is stored, on a listener of their own. It is the one room that serves by net/http: nothing
 // here is on the data path.
 //
 // Who may ask. With tokens (tokens.go), whoever has one whose scopes allow it;

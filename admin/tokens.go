@@ -18,7 +18,7 @@ type Scope uint8
 
 // The scopes.
 const (
-	// ScopeRead: metrics, receipts, the list of purges.
+	// ScopeRead: metrics, receipts, the list of purges, what is stored.
 	ScopeRead Scope = 1 << iota
 	// ScopePurge: purging, and the receipts of it.
 	ScopePurge
