@@ -50,6 +50,10 @@ func TestDisks(t *testing.T) {
 		if a < n/8 || a > n*3/8 || found() != n {
 			t.Fatalf("%d of %d on the disk that is a quarter; %d found", a, n, found())
 		}
+		if err := st.Close(); err != nil { // what was found is kept in memory
+			t.Fatal(err)
+		}
+		open()
 		fs.Set(func(op vfs.Op, name string) error {
 			if strings.HasPrefix(name, "/a/") {
 				return syscall.EIO

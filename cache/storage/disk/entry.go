@@ -29,6 +29,8 @@ type entry struct {
 	row      uint32
 	variant  uint32
 	seg, off uint32 // where the head lies, to tell whether the row moved
+	keptAt   int    // place among those kept, from 1; 0: it is not
+	keptUsed bool   // found since the clock's hand passed
 
 	// Not changed once the entry can be found.
 	names    storage.Names
@@ -37,6 +39,8 @@ type entry struct {
 	storedAt message.Instant
 	trailers []byte
 	hits     atomic.Uint64
+	// footprint is what keeping the entry costs, in bytes; 0: it is not to be kept.
+	footprint int64
 }
 
 var _ storage.Entry = (*entry)(nil)
@@ -69,6 +73,11 @@ func (e *entry) Release() {
 		delete(s.open, e.row)
 	}
 	s.mu.Unlock()
+	e.letGo()
+}
+
+// letGo lets go of the body, when the last reference has gone.
+func (e *entry) letGo() {
 	if b := e.body.Load(); b != nil {
 		b.drop()
 	}

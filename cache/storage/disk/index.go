@@ -51,6 +51,8 @@ type shard struct {
 	rows    int    // used
 	// open has the entries of rows that somebody retains.
 	open map[uint32]*entry
+	// kept has those of them that stay open.
+	kept kept
 	// pending has the newest writer of each key that is being written.
 	pending map[storage.Key]*writer
 	// lists leads from names to rows. marked has the numbers of rows that Take

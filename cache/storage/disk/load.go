@@ -76,17 +76,23 @@ func (v *volume) variants(dst []uint32, key *storage.Key) []uint32 {
 	return dst
 }
 
-// hit counts a hit.
+// hit counts a hit, and keeps the entry open.
 func (v *volume) hit(e *entry) {
 	e.hits.Add(1)
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
+	var room [2]*entry
+	out := room[:0]
 	if e.indexed.Load() {
 		if r := s.row(e.row); r.hits < 255 {
 			r.hits++
 		}
+		out = s.kept.keep(e, out)
 	}
 	s.mu.Unlock()
+	for _, o := range out {
+		o.Release()
+	}
 }
 
 // fetchVariant returns the entry of a key and variant, retained, or nil. It
@@ -184,6 +190,7 @@ func (v *volume) load(r *row) (*entry, error) {
 	if s.old {
 		v.doubtFuture(&f.stored)
 	}
+	e.footprint = keptEntry + int64(len(b)+len(f.extents)*keptExtent)
 	body := newBody(f.extents, segments, f.total)
 	e.body.Store(body)
 	if end := int64(headerSize+rec.front) + int64(rec.body); body.complete && len(f.extents) == 1 && f.extents[0].seg == r.seg &&

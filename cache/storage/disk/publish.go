@@ -257,6 +257,7 @@ func (v *volume) close(s *shard, n uint32) {
 	if o := s.open[n]; o != nil {
 		o.indexed.Store(false)
 		delete(s.open, n)
+		s.kept.close(o)
 	}
 }
 
