@@ -39,12 +39,17 @@ func (v *volume) flush(sync bool) {
 	if v.health.writesOut() {
 		return
 	}
-	for _, s := range v.unsettled() {
+	list := v.unsettled()
+	defer func() {
+		for _, s := range list {
+			s.unpin()
+		}
+	}()
+	for _, s := range list {
 		err := v.write(s)
 		if err == nil {
 			err = v.sync(s, sync)
 		}
-		s.unpin()
 		if err != nil {
 			v.failWrite(err)
 			return

@@ -58,7 +58,7 @@ func (v *volume) victim() *segment {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	room := v.limit-v.used() >= spareSegments*v.o.segmentSize && len(v.segments)+v.condemned < maxSegments
-	if room || len(v.segments) < 2 || v.condemnedBytes > v.limit/condemnedShare {
+	if room || len(v.segments) < 2 || v.heldUp() {
 		return nil
 	}
 	s := v.segments[0]

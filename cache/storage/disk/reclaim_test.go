@@ -157,6 +157,7 @@ func testReclaim(t *testing.T, seed uint64) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
+	wantUnpinned(t, st)
 }
 
 // wantNotes wants what the oldest segment's notes find to be what a walk finds, and

@@ -76,6 +76,8 @@ var (
 	errNoRoom = errors.New("disk: no room")
 	// errStalled: as errBusy, but nobody should wait for it.
 	errStalled = errors.New("disk: does not answer")
+	// errPinned: likewise, because readers hold what was reclaimed.
+	errPinned = errors.New("disk: no room while readers hold what was reclaimed")
 	// errOut: the disk takes nothing.
 	errOut = errors.New("disk: taken out")
 )
@@ -135,13 +137,20 @@ func (v *volume) place(r *record, mem, body []byte, reserve bool) (*segment, err
 	return s, nil
 }
 
-// noRoomYet is the error of who could wait for room, if the disk answered.
+// noRoomYet is the error of who could wait for room, if it were worth it. Under mu.
 func (v *volume) noRoomYet() error {
-	if v.stalled() {
+	switch {
+	case v.stalled():
 		return errStalled
+	case v.heldUp():
+		return errPinned
 	}
 	return errBusy
 }
+
+// heldUp reports whether so much is reclaimed but held by readers that reclaiming more
+// would not make room. Under mu.
+func (v *volume) heldUp() bool { return v.condemnedBytes > v.limit/condemnedShare }
 
 // pending returns how many bytes wait for the flusher. Under mu.
 func (v *volume) pending() (n int64) {

@@ -168,7 +168,7 @@ func (w *writer) store(wait time.Duration) error {
 // unkept makes an error of appending one of the contract.
 func (v *volume) unkept(err error) error {
 	switch {
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), errors.Is(err, errPinned):
 		v.health.busy.Add(1)
 		return fmt.Errorf("%w: %v", storage.ErrFull, err)
 	case errors.Is(err, errStalled):
