@@ -71,6 +71,9 @@ const (
 	quietTimeout = 30 * time.Second
 )
 
+// errNotQuiet: a server goes on working long after the last request.
+var errNotQuiet = errors.New("still at work")
+
 // quiet waits until s does nothing in the background any more.
 func (s *subject) quiet(ctx context.Context) error {
 	last, err := s.cpu()
@@ -95,7 +98,7 @@ func (s *subject) quiet(ctx context.Context) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s is still at work %v after the last request", s.name, quietTimeout)
+	return fmt.Errorf("%s, %v after the last request: %w", s.name, quietTimeout, errNotQuiet)
 }
 
 // fillTimeout bounds how long filling a cache may take.

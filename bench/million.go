@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -143,7 +144,10 @@ func (l *lab) millionStart(ctx context.Context, s *subject, o *origin, when stri
 	if err != nil {
 		return fmt.Errorf("%s: %w", when, err)
 	}
-	if err := s.quiet(ctx); err != nil {
+	switch err := s.quiet(ctx); {
+	case errors.Is(err, errNotQuiet):
+		fmt.Printf("%s: %v\n", when, err)
+	case err != nil:
 		return err
 	}
 	now, most, err := s.resident()
