@@ -90,6 +90,7 @@ func policyOf(c *config.Route) *statemachine.Policy {
 		MinUsesWindow:           message.Duration(k.MinUsesWindow),
 		LockTries:               k.Lock.Tries,
 		HitForMiss:              message.Duration(k.HitForMiss),
+		Chunk:                   statemachine.DefaultChunk,
 		SetCookie:               setCookiePolicy(k.SetCookie),
 	}
 	for _, f := range c.Targeted {

@@ -70,7 +70,7 @@ func TestPolicyOfEveryKey(t *testing.T) {
 		Targeted:   [][]byte{[]byte("Surrogate-Control"), []byte("CDN-Cache-Control")},
 		DefaultTTL: 3600 * s, StatusTTL: map[int]statemachine.Duration{404: 10 * s}, MaxTTL: 7200 * s, HeuristicMax: 10800 * s,
 		HitForMiss: 4 * s, Override: true, StaleWhileRevalidate: 5 * s, StaleIfError: 6 * s, StaleDisconnected: 7 * s,
-		MaxStaleWhileRevalidate: 8 * s, MaxStaleIfError: 9 * s, LockTries: 3, MinUses: 12, MinUsesWindow: 13 * s, MaxObject: 1 << 20, SetCookie: statemachine.SetCookieStrip}
+		MaxStaleWhileRevalidate: 8 * s, MaxStaleIfError: 9 * s, LockTries: 3, MinUses: 12, MinUsesWindow: 13 * s, MaxObject: 1 << 20, Chunk: statemachine.DefaultChunk, SetCookie: statemachine.SetCookieStrip}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("policy %+v\nwant   %+v", got, want)
 	}
