@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -38,9 +39,18 @@ func killBody(n int) []byte {
 	return b
 }
 
-// TestKill: what was flushed survives kill -9 at any instant, and nothing is ever
-// served that is not what the origin sent.
+// TestKill: what was flushed, wholes and parts, survives kill -9 at any instant, and
+// nothing is ever served that is not what the origin sent.
 func TestKill(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		sizes []string // of the disks
+	}{{"one disk", []string{"64MiB"}}, {"several disks", []string{"32MiB", "16MiB", "16MiB"}}} {
+		t.Run(x.name, func(t *testing.T) { testKill(t, x.sizes) })
+	}
+}
+
+func testKill(t *testing.T, sizes []string) {
 	rounds := 3
 	if os.Getenv("EDGE_LONG") != "" {
 		rounds = 50
@@ -58,32 +68,39 @@ func TestKill(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=86400")
 		w.Header().Set("ETag", fmt.Sprintf(`"%d"`, n))
 		body := killBody(n)
-		if n%3 > 0 { // else its length is not announced
-			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		if n%3 > 0 { // else its length is not announced, and there are no ranges of it
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+			return
 		}
 		_, _ = w.Write(body) // a client that was killed
 	}))
 	defer origin.Close()
 	dir := t.TempDir()
 	k := &killed{t: t, dir: dir, sums: sums, config: filepath.Join(dir, "edge.yaml")}
+	var disks []string
+	for i, size := range sizes {
+		disks = append(disks, fmt.Sprintf("{path: %s, size: %s}", filepath.Join(dir, fmt.Sprint("disk", i)), size))
+	}
 	text := fmt.Sprintf("version: 1\nlisteners: [{address: \"unix:%s\"}]\nadmin: {address: \"unix:%s\"}\n"+
 		"origins: {app: {endpoints: [{url: %q}]}}\nroutes: [{match: {path: /*}, origin: app}]\n"+
-		"cache: {memory: {size: 1MiB}, disk: [{path: %s, size: 64MiB}], flush_interval: %v}\n",
-		k.socket(), filepath.Join(dir, "admin"), origin.URL, filepath.Join(dir, "disk"), killFlush)
+		"cache: {memory: {size: 1MiB}, disk: [%s], flush_interval: %v}\n",
+		k.socket(), filepath.Join(dir, "admin"), origin.URL, strings.Join(disks, ", "), killFlush)
 	if err := os.WriteFile(k.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range rounds {
 		k.round()
 	}
-	a := &app{stdout: io.Discard, stderr: io.Discard}
-	if code := a.run([]string{"cache", "verify", filepath.Join(dir, "disk")}); code != 0 {
-		t.Errorf("edge cache verify exits with %d", code)
+	for i := range sizes {
+		a := &app{stdout: io.Discard, stderr: io.Discard}
+		if code := a.run([]string{"cache", "verify", filepath.Join(dir, fmt.Sprint("disk", i))}); code != 0 {
+			t.Errorf("edge cache verify exits with %d", code)
+		}
 	}
-	if k.found == 0 {
-		t.Error("nothing ever survived")
+	if k.found == 0 || k.foundParts == 0 {
+		t.Errorf("%d wholes and %d parts survived", k.found, k.foundParts)
 	}
-	t.Logf("%d rounds, %d responses verified, %d found again", rounds, k.verified, k.found)
+	t.Logf("%d rounds, %d responses verified, %d wholes and %d parts found again", rounds, k.verified, k.found, k.foundParts)
 }
 
 // killed is the loop's state.
@@ -92,6 +109,13 @@ type killed struct {
 	dir, config     string
 	sums            [][32]byte
 	verified, found int
+	foundParts      int
+}
+
+// part is a range of a body that was answered, and when first.
+type part struct {
+	from, to int
+	at       time.Time
 }
 
 func (k *killed) socket() string { return filepath.Join(k.dir, "edge.sock") }
@@ -130,24 +154,24 @@ func (k *killed) start() (*exec.Cmd, *http.Client) {
 	}
 }
 
+// getPart asks for [from, to) of object n, and reports whether that came. Wrong bytes fail
+// the test.
+func (k *killed) getPart(client *http.Client, n, from, to int, only bool) (came bool) {
+	resp, body := k.ask(client, n, only, fmt.Sprintf("bytes=%d-%d", from, to-1))
+	if resp == nil || resp.StatusCode != 206 {
+		return false
+	}
+	if !bytes.Equal(body, killBody(n)[from:to]) {
+		k.t.Errorf("object %d: %d bytes that are not the origin's from %d to %d", n, len(body), from, to)
+	}
+	return true
+}
+
 // get asks for object n, and reports whether the whole of it came. Wrong bytes fail the
 // test.
 func (k *killed) get(client *http.Client, n int, only bool) (whole bool) {
-	req, err := http.NewRequest("GET", fmt.Sprintf("http://app.example/%d", n), nil)
-	if err != nil {
-		k.t.Error(err)
-		return false
-	}
-	if only {
-		req.Header.Set("Cache-Control", "only-if-cached")
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return false // it was killed
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 {
+	resp, body := k.ask(client, n, only, "")
+	if resp == nil || resp.StatusCode != 200 {
 		return false
 	}
 	if sha256.Sum256(body) != k.sums[n] {
@@ -156,12 +180,37 @@ func (k *killed) get(client *http.Client, n int, only bool) (whole bool) {
 	return true
 }
 
+// ask asks for object n, or ranges of it; nil where no whole answer came.
+func (k *killed) ask(client *http.Client, n int, only bool, ranges string) (*http.Response, []byte) {
+	req, err := http.NewRequest("GET", fmt.Sprintf("http://app.example/%d", n), nil)
+	if err != nil {
+		k.t.Error(err)
+		return nil, nil
+	}
+	if only {
+		req.Header.Set("Cache-Control", "only-if-cached")
+	}
+	if ranges != "" {
+		req.Header.Set("Range", ranges)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil // it was killed
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, nil
+	}
+	return resp, body
+}
+
 // round starts the binary, looks what is there, loads it, kills it, and sees what the
 // next one has.
 func (k *killed) round() {
 	cmd, client := k.start()
 	var mu sync.Mutex
-	answered := map[int]time.Time{} // first
+	answered, parts := map[int]time.Time{}, map[int]part{} // first
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var load sync.WaitGroup
@@ -169,6 +218,18 @@ func (k *killed) round() {
 		load.Go(func() {
 			for ctx.Err() == nil {
 				n := rand.IntN(killObjects)
+				if size := len(killBody(n)); n%4 == 1 && size > 0 { // of these, parts only
+					from := rand.IntN(size)
+					to := from + 1 + rand.IntN(size-from)
+					if k.getPart(client, n, from, to, false) {
+						mu.Lock()
+						if _, ok := parts[n]; !ok {
+							parts[n] = part{from, to, time.Now()}
+						}
+						mu.Unlock()
+					}
+					continue
+				}
 				if !k.get(client, n, false) {
 					continue
 				}
@@ -192,6 +253,13 @@ func (k *killed) round() {
 	client.CloseIdleConnections()
 
 	cmd, client = k.start()
+	for n, p := range parts {
+		if k.getPart(client, n, p.from, p.to, true) {
+			k.foundParts++
+		} else if n%3 > 0 && at.Sub(p.at) > killMargin {
+			k.t.Errorf("object %d from %d to %d was answered %v before the kill, and is not found after it", n, p.from, p.to, at.Sub(p.at))
+		}
+	}
 	for n := range killObjects {
 		if k.get(client, n, true) {
 			k.found++
