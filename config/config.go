@@ -345,8 +345,10 @@ type Disk struct {
 // Admission says what the disk tier takes. Until then a response is in memory only,
 // if it is small enough.
 type Admission struct {
-	// MinUses is how often a response must have been fetched from its origin
-	// for the disks to take it. 1: at once.
+	// MinUses is how often a response must have been used, that is fetched from
+	// its origin or found in memory, for the disks to take it. 1: at once. Once a
+	// disk is full it is 2 at least, for what memory can hold until then: so what
+	// is asked for once pushes nothing out.
 	MinUses int `yaml:"min_uses" default:"1" min:"1" max:"100"`
 }
 

@@ -19,7 +19,7 @@ type Reuse struct {
 	window int64 // bytes
 	unit   int64 // bytes that the clock's ticks stand for
 	clock  atomic.Int64
-	slots  []atomic.Uint64 // 32 bits of the hash, 32 of the tick
+	slots  []atomic.Uint64 // 24 bits of the hash, 8 that count, 32 of the tick
 }
 
 // reuseTicks is how many ticks the window has: distances are known as exactly.
@@ -38,12 +38,23 @@ func (r *Reuse) Pass(n int64) { r.clock.Add(n) }
 
 // Ask notes that n bytes with a hash were asked for, and reports whether they
 // deserve a copy.
-func (r *Reuse) Ask(hash uint64, n int64) bool {
+func (r *Reuse) Ask(hash uint64, n int64) bool { return r.Count(hash, n) > 1 }
+
+// maxUses is how far a Reuse counts.
+const maxUses = 1<<8 - 1
+
+// Count is Ask that returns how often they have been asked for by now, each time
+// within the window of the time before; up to maxUses.
+func (r *Reuse) Count(hash uint64, n int64) int {
 	now := uint32(r.clock.Add(n) / r.unit)
 	s := &r.slots[hash&uint64(len(r.slots)-1)]
-	mark := uint32(hash >> 32)
-	last := s.Swap(uint64(mark)<<32 | uint64(now))
+	mark, uses := hash>>40, uint64(1)
+	last := s.Load()
 	// The tick wraps, after millions of windows: what comes of it is a copy for
 	// nothing. Its own n bytes are part of the distance.
-	return uint32(last>>32) == mark && int64(now-uint32(last))*r.unit <= r.window
+	if last>>40 == mark && int64(now-uint32(last))*r.unit <= r.window {
+		uses = min(last>>32&maxUses+1, maxUses)
+	}
+	s.Store(mark<<40 | uses<<32 | uint64(now)) // one of two at once may go uncounted
+	return int(uses)
 }

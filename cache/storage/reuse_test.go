@@ -49,3 +49,18 @@ func TestReuseOften(t *testing.T) {
 		t.Error("asked for again after more than the window, passed elsewhere: a copy")
 	}
 }
+
+// TestReuseCounts: each use within the window of the one before counts.
+func TestReuseCounts(t *testing.T) {
+	const window = 1 << 20
+	r := NewReuse(window, 256)
+	for want := 1; want <= 300; want++ {
+		if n := r.Count(42, 1); n != min(want, maxUses) {
+			t.Fatalf("use %d counts as %d", want, n)
+		}
+	}
+	r.Pass(2 * window)
+	if n := r.Count(42, 1); n != 1 {
+		t.Errorf("after the window it counts on, as %d", n)
+	}
+}

@@ -2,6 +2,8 @@ package disk
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"edge/cache/storage"
 )
@@ -70,7 +72,10 @@ func (v *volume) victim() *segment {
 func (v *volume) reclaim(s *segment) {
 	s.gone.Store(true)
 	carry := v.o.segmentSize / carryShare
-	v.eachRowIn(s, func(r *row) { v.move(s, r, &carry) })
+	list := v.byHeat(s)
+	for i := range list {
+		v.move(s, &list[i], &carry)
+	}
 	v.mu.Lock()
 	v.segments = v.segments[1:]
 	v.condemn(s)
@@ -87,9 +92,27 @@ func (v *volume) reclaim(s *segment) {
 	s.unpin() // the list's
 }
 
+// warmHits is how many hits a row counts as whose response is in use in another
+// tier, which its own hits do not show.
+const warmHits = 4
+
+// byHeat returns copies of the rows that need a segment, what was hit most often
+// first: so it is what is carried where not all that was hit can be.
+func (v *volume) byHeat(s *segment) (list []row) {
+	v.eachRowIn(s, func(r *row) {
+		c := *r
+		if v.o.Warm(r.key) {
+			c.hits = uint8(min(int(c.hits)+warmHits, math.MaxUint8))
+		}
+		list = append(list, c)
+	})
+	slices.SortStableFunc(list, func(a, b row) int { return int(b.hits) - int(a.hits) })
+	return list
+}
+
 // move takes a row off a segment: by carrying, by keeping the rest, or by evicting.
 func (v *volume) move(s *segment, r *row, budget *int64) {
-	hot := r.hits > 0 || v.o.Warm(r.key)
+	hot := r.hits > 0
 	size := int64(r.size) * sizeUnit
 	if hot && size <= *budget || r.flags&flagForeign != 0 {
 		if e := v.fetchVariant(&r.key, r.variant); e != nil {

@@ -342,6 +342,37 @@ func (v *volume) shut() error {
 // MaxObject returns the longest body kept, in bytes.
 func (st *Store) MaxObject() int64 { return st.o.MaxObject }
 
+// Crowded reports whether the disk of a key is full, so that what is stored there
+// makes something else go.
+func (st *Store) Crowded(key storage.Key) bool { return st.volume(&key).crowded.Load() }
+
+// Out reports whether the disk of a key takes nothing now.
+func (st *Store) Out(key storage.Key) bool { return st.volume(&key).health.writesOut() }
+
+// Beside compares what there is under a key with what a caller has of it: whether
+// there is anything else, and the first that the caller has alone, -1 for none. It
+// asks the index only.
+func (st *Store) Beside(key storage.Key, have []storage.Entry) (more bool, alone int) {
+	v := st.volume(&key)
+	s := v.index.shard(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	alone = -1
+	both := 0
+	for i, e := range have {
+		if v.index.variant(s, &key, variantOf(e.Stored().Nominated)) != 0 {
+			both++
+		} else if alone < 0 {
+			alone = i
+		}
+	}
+	n := 0
+	for i := v.index.first(s, &key); i != 0; i = s.following(i) {
+		n++
+	}
+	return n > both, alone
+}
+
 // Count returns how many entries there are under a key. It asks the index only.
 func (st *Store) Count(key storage.Key) (n int) {
 	v := st.volume(&key)

@@ -40,8 +40,9 @@ type volume struct {
 
 	health health
 
-	live  atomic.Int64 // bytes of what is found
-	count atomic.Int64 // rows
+	live    atomic.Int64 // bytes of what is found
+	count   atomic.Int64 // rows
+	crowded atomic.Bool  // what is stored makes something else go
 
 	marked atomic.Int64 // numbers in the shards' lists of what Take marked
 	reaped int          // the shard where Reap goes on; Reap's own
@@ -170,7 +171,8 @@ func (v *volume) rotate(reserve bool) *segment {
 	if v.active != nil {
 		left += v.o.segmentSize - v.active.end
 	}
-	if left < (spareSegments+1)*v.o.segmentSize || len(v.segments)+v.condemned >= maxSegments {
+	crowded := left < (spareSegments+1)*v.o.segmentSize || len(v.segments)+v.condemned >= maxSegments
+	if v.crowded.Store(crowded); crowded {
 		v.wake(v.reclaimNow)
 	}
 	if left < v.o.segmentSize || left < 2*v.o.segmentSize && !reserve || len(v.segments)+v.condemned > maxSegments {

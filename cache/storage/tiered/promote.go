@@ -8,7 +8,8 @@ import (
 	"edge/cache/storage"
 )
 
-// promoter copies what was found on the disk to memory, behind the look-up's back: a
+// promoter copies between the tiers behind the look-up's back: what was found on the
+// disk to memory, and what was found in memory alone to the disk (admit.go). A
 // look-up costs what it costs, and under load promotions are dropped rather than
 // queued. It copies what was asked for before, within as many bytes as memory
 // holds: of a scan, whether it comes round or not, next to nothing.
@@ -27,6 +28,7 @@ type promoter struct {
 type name struct {
 	key       storage.Key
 	nominated []byte
+	through   bool // from memory to the disk
 }
 
 const (
@@ -49,7 +51,9 @@ func (p *promoter) start(t *Store) {
 			case <-p.stop:
 				return
 			case n := <-p.queue:
-				if e := t.disk.Fetch(n.key, n.nominated); e != nil {
+				if n.through {
+					p.writeThrough(&n)
+				} else if e := t.disk.Fetch(n.key, n.nominated); e != nil {
 					p.promote(e)
 					e.Release()
 				}
@@ -61,22 +65,27 @@ func (p *promoter) start(t *Store) {
 // consider notes that an entry of the disk was asked for, and queues it if it is for
 // memory.
 func (p *promoter) consider(e storage.Entry) {
-	if !p.t.promotable(e) || !p.t.asked.Ask(hashOf(e), e.Size()) || !p.t.disk.Current(e) {
+	if !p.t.promotable(e) || !p.t.asked.Ask(hashOf(e.Key(), e.Stored().Nominated), e.Size()) || !p.t.disk.Current(e) {
 		return
 	}
+	p.enqueue(name{e.Key(), slices.Clone(e.Stored().Nominated), false})
+}
+
+// enqueue queues n, or forgets it where too many wait.
+func (p *promoter) enqueue(n name) {
 	select {
-	case p.queue <- name{e.Key(), slices.Clone(e.Stored().Nominated)}:
+	case p.queue <- n:
 	default:
 	}
 }
 
 // hashOf tells variants apart, mostly: the key is a hash already.
-func hashOf(e storage.Entry) uint64 {
-	key, n := e.Key(), uint64(0)
+func hashOf(key storage.Key, nominated []byte) uint64 {
+	n := uint64(0)
 	for _, b := range key[8:16] {
 		n = n<<8 | uint64(b)
 	}
-	for _, b := range e.Stored().Nominated {
+	for _, b := range nominated {
 		n = n*0x100000001b3 ^ uint64(b)
 	}
 	return n

@@ -42,9 +42,8 @@ type Options struct {
 	// replaced by one that counts what a purge took once.
 	Memory storage.MemoryOptions
 	Disk   disk.Options
-	// MinUses is how often a response must have been stored, within the memory
-	// of a sketch of Memory.Size/1 KiB counters, before the disk takes it.
-	// 0 and 1: at once.
+	// MinUses is how often a response must have been used for the disk to take it
+	// (admit.go). 0 and 1: at once, until the disk is full.
 	MinUses int
 }
 
@@ -55,7 +54,7 @@ type Store struct {
 	memMax   int64 // longest body kept in memory
 	diskMax  int64
 	locks    [lockStripes]sync.Mutex
-	uses     *sketch
+	used     *storage.Reuse // what was used, of what the disk may take
 	asked    *storage.Reuse // what was asked for, of what memory may keep
 	minUses  int
 	closed   atomic.Bool
@@ -65,14 +64,14 @@ type Store struct {
 
 // counters are Stats being counted, where the tiers' own do not add up.
 type counters struct {
-	stored, replaced, removed, freshened, invalidated, doomed, tooLarge, aborted, promoted, unwritten atomic.Int64
+	stored, replaced, removed, freshened, invalidated, doomed, tooLarge, aborted, promoted, persisted, unwritten atomic.Int64
 }
 
 var _ storage.Store = (*Store)(nil)
 
 // Open opens both tiers.
 func Open(o Options) (*Store, error) {
-	t := &Store{minUses: o.MinUses, uses: newSketch(o.Memory.Size / sketchSpacing)}
+	t := &Store{minUses: o.MinUses}
 	if o.Memory.MaxObject == 0 {
 		o.Memory.MaxObject = o.Memory.Size / memoryShare
 	}
@@ -92,6 +91,7 @@ func Open(o Options) (*Store, error) {
 		_ = t.disk.Close() // nothing was written
 		return nil, err
 	}
+	t.used = newHistory(t.disk.Stats().Budget, o.Memory.Size)
 	t.asked = storage.NewReuse(o.Memory.Size, o.Memory.Size/askSpacing)
 	t.promoter.start(t)
 	return t, nil
@@ -111,17 +111,10 @@ func (t *Store) Disk() *disk.Store { return t.disk }
 
 func (t *Store) lock(key storage.Key) *sync.Mutex { return &t.locks[key[2]] }
 
-// warm tells the disk whether memory has something under a key.
+// warm tells the disk whether memory has something under a key that was asked for
+// there.
 func (t *Store) warm(key storage.Key) bool {
-	if t.mem == nil {
-		return false // the disk opens first
-	}
-	var room [2]storage.Entry
-	list := t.mem.Lookup(room[:0], key)
-	for _, e := range list {
-		e.Release()
-	}
-	return len(list) > 0
+	return t.mem != nil && t.mem.Hits(key) > 0 // the disk opens first
 }
 
 // once is the ledger as the memory tier sees it: it counts what a purge took only
@@ -173,7 +166,11 @@ func (t *Store) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
 	if len(have) > 0 {
 		t.passed(have[0])
 	}
-	if !t.covered(key, have) {
+	more, alone := t.disk.Beside(key, have)
+	if alone >= 0 {
+		t.promoter.persist(have[alone])
+	}
+	if more {
 		found := len(dst)
 		dst = t.disk.LookupBut(dst, key, have)
 		for _, e := range dst[found:] {
@@ -220,17 +217,6 @@ func (t *Store) untie(dst []storage.Entry, first int, key storage.Key) []storage
 	dst = t.disk.LookupBut(kept, key, kept[first:])
 	slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return newer(a.Stored(), b.Stored()) })
 	return dst
-}
-
-// covered reports whether all that the disk has under a key is among have.
-func (t *Store) covered(key storage.Key, have []storage.Entry) bool {
-	on := 0
-	for _, e := range have {
-		if t.disk.Has(key, e.Stored().Nominated) {
-			on++
-		}
-	}
-	return on >= t.disk.Count(key)
 }
 
 // newer orders heads as Lookup does.

@@ -32,7 +32,7 @@ func (t *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 		t.stats.tooLarge.Add(1)
 		return nil, storage.ErrTooLarge
 	}
-	admitted := t.minUses < 2 || t.uses.count(p.Key) >= t.minUses
+	admitted := t.admitted(p)
 	small := !p.Part && p.Total >= 0 && p.Total <= min(t.memMax, disk.MaxPut)
 	w := &writer{t: t, p: *p, copy: admitted && small}
 	var err error
@@ -130,7 +130,7 @@ func (w *writer) commitMemory(trailers, nominated []byte) (had bool, err error) 
 	if err = w.w.Commit(trailers); err != nil {
 		return had, err
 	}
-	if !w.copy || w.copyToDisk() != nil {
+	if !w.copy || t.copyToDisk(w.e, &w.p) != nil {
 		if w.copy {
 			t.stats.unwritten.Add(1)
 		}
@@ -148,21 +148,6 @@ func (t *Store) inMemory(key storage.Key, nominated []byte) (has bool) {
 		e.Release()
 	}
 	return has
-}
-
-// copyToDisk writes what was committed to memory to the disk too, at once or not at
-// all.
-func (w *writer) copyToDisk() error {
-	e := w.e
-	if body := e.Bytes(); body != nil && len(body) <= disk.MaxPut {
-		w.p.Stored, w.p.Sequence = e.Stored(), e.Sequence()
-		return w.t.disk.Put(&w.p, e.Names(), body, e.Trailers())
-	}
-	to, err := w.t.disk.BeginNow(proposalOf(e))
-	if err != nil {
-		return err
-	}
-	return transfer(e, to)
 }
 
 // proposalOf describes an entry for storing it again. It shares the entry's bytes.
