@@ -2,7 +2,6 @@ package purge
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -76,13 +75,12 @@ type thing struct {
 }
 
 func (x thing) proposal(seq uint64) *storage.Proposal {
-	sum := sha256.Sum256([]byte(x.scheme + " " + x.authority + " " + x.target))
 	s := &message.Stored{Status: 200, ResponseTime: clock(), Head: []byte("ETag: \"a\"\r\n"), Length: 1}
 	s.Terms = message.Terms{FreshnessLifetime: 3600 * message.Second, ETag: []byte(`"a"`)}
 	if x.nominated != "" {
 		s.Nominated = []byte(x.nominated)
 	}
-	return &storage.Proposal{Key: storage.Key(sum[:16]), Stored: s, Sequence: seq, Scheme: x.scheme, Authority: []byte(x.authority),
+	return &storage.Proposal{Key: storage.URLKey(x.scheme, x.authority, x.target), Stored: s, Sequence: seq, Scheme: x.scheme, Authority: []byte(x.authority),
 		Target: []byte(x.target), Tags: x.tags, Groups: x.groups, Total: 1}
 }
 

@@ -19,10 +19,11 @@ import (
 // What is written before publication and never after: key, id, base, meta,
 // total, order, storedAt, cost, trailers.
 type entry struct {
-	m    *Memory
-	key  Key
-	id   uint64 // what the judge calls it: the same for every entry of its Key and Nominated
-	refs retained
+	m     *Memory
+	key   Key
+	id    uint64 // what the judge calls it: the same for every entry of its Key and Nominated
+	refs  retained
+	marks atomic.Uint32 // what Take noted
 
 	head     atomic.Pointer[head]
 	body     atomic.Pointer[body] // nil until the writing is complete
@@ -37,7 +38,6 @@ type entry struct {
 	order   uint64 // of publication
 	place   uint32 // the number of its slot, from 1 on
 	word    nameindex.Word
-	marks   atomic.Uint32 // what Take noted
 
 	base     slot   // meta, the first head, and a small announced body
 	meta     []byte // packed, in base

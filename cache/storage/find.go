@@ -69,6 +69,13 @@ type Taking struct {
 	Stop func() bool
 }
 
+// count counts n more.
+func (t *Taking) count(n int) {
+	if n > 0 && t.Count != nil {
+		t.Count(n)
+	}
+}
+
 // Stopped reports whether to leave off.
 func (t *Taking) Stopped() bool { return t.Stop != nil && t.Stop() }
 

@@ -30,6 +30,7 @@ type shard struct {
 	free  []uint32 // numbers of slots without one
 	// marked has the numbers of what Take marked: some may have gone since.
 	marked []uint32
+	found  []*entry // Take's, empty
 	_      [64]byte // keep neighbours' locks off this cache line
 }
 

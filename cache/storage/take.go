@@ -80,7 +80,7 @@ func (m *Memory) TakeBut(list []Taking, elsewhere func(Entry) bool) {
 			s := m.index.shard(&key)
 			s.mu.Lock()
 			for e := s.live[key]; e != nil; e = e.next {
-				s.mark(e, first, elsewhere)
+				first.count(s.mark(e, first, elsewhere))
 			}
 			s.mu.Unlock()
 		}
@@ -103,11 +103,29 @@ func (m *Memory) TakeBut(list []Taking, elsewhere func(Entry) bool) {
 func (s *shard) takeListed(hash uint64, t *Taking, elsewhere func(Entry) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// First all that is to be marked, and then the marks: an atomic operation after
+	// each would have every entry's way from memory be waited for on its own.
+	found := s.found[:0]
 	s.lists.Walk(hash, func(n uint32) bool {
-		s.mark(s.slots[n-1], t, elsewhere)
+		e := s.slots[n-1]
+		if h := e.head.Load(); h.checked.Load() < t.Sequence {
+			found = append(found, e)
+		}
 		return true
 	})
+	n := 0
+	for _, e := range found {
+		n += s.mark(e, t, elsewhere)
+	}
+	clear(found)
+	if s.found = found; cap(found) > maxFound {
+		s.found = nil
+	}
+	t.count(n)
 }
+
+// maxFound is how many entries' room a shard keeps for the next to be found.
+const maxFound = 1024
 
 // takeScoped marks what is in a scope that is selected.
 func (s *shard) takeScoped(list []Taking, sets *nameindex.Sets, elsewhere func(Entry) bool) {
@@ -120,19 +138,19 @@ func (s *shard) takeScoped(list []Taking, sets *nameindex.Sets, elsewhere func(E
 		for _, hit := range sets.Of(s.lists.Scope(e.word)) {
 			t := &list[hit.Plan]
 			if !hit.Perhaps || e.Names().Selected(t.Select) {
-				s.mark(e, t, elsewhere)
+				t.count(s.mark(e, t, elsewhere))
 			}
 		}
 	}
 }
 
-// mark notes that a purge takes e, and counts it if none before has. Under the
-// shard's lock.
-func (s *shard) mark(e *entry, t *Taking, elsewhere func(Entry) bool) {
+// mark notes that a purge takes e, and returns 1 if none before has, and it counts.
+// Under the shard's lock.
+func (s *shard) mark(e *entry, t *Taking, elsewhere func(Entry) bool) int {
 	h := e.head.Load()
 	had := e.marks.Load()
 	if h.checked.Load() >= t.Sequence || had&markHard != 0 {
-		return
+		return 0
 	}
 	set := uint32(markPending)
 	switch t.Verdict {
@@ -143,7 +161,7 @@ func (s *shard) mark(e *entry, t *Taking, elsewhere func(Entry) bool) {
 	case Live, Invalid: // not counted
 	}
 	if had&set == set {
-		return
+		return 0
 	}
 	// Whoever sets a mark counts: the other is a look-up, which told the ledger.
 	had = e.marks.Or(set)
@@ -156,9 +174,10 @@ func (s *shard) mark(e *entry, t *Taking, elsewhere func(Entry) bool) {
 	if t.Verdict == Stale && flags.Has(message.TermSoftPurged) {
 		counts = false // stale already
 	}
-	if counts && t.Count != nil && (elsewhere == nil || !elsewhere(e)) {
-		t.Count(1)
+	if counts && (elsewhere == nil || !elsewhere(e)) {
+		return 1
 	}
+	return 0
 }
 
 // Reap judges what is marked.
