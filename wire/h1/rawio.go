@@ -41,22 +41,6 @@ func rawWrite(fd uintptr, b []byte) (int, error) {
 	}
 }
 
-// rawSendMore is rawWrite for the beginning of what leaves together: "the caller
-// has more data to send" (send(2), MSG_MORE), so that no segment is sent for it
-// alone.
-func rawSendMore(fd uintptr, b []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-			unix.MSG_MORE|unix.MSG_NOSIGNAL, 0, 0)
-		if errno == 0 {
-			return int(n), nil
-		}
-		if errno != unix.EINTR {
-			return 0, errno
-		}
-	}
-}
-
 // rawWriter writes a buffer to a socket through the runtime's poller. Owner:
 // the goroutine that writes.
 type rawWriter struct {
@@ -81,11 +65,7 @@ func (w *rawWriter) init(nc net.Conn) {
 // means to wait again.
 func (w *rawWriter) attempt(fd uintptr) bool {
 	for len(w.left) > 0 {
-		write := rawWrite
-		if w.file.left > 0 {
-			write = rawSendMore
-		}
-		n, err := write(fd, w.left)
+		n, err := rawWrite(fd, w.left)
 		if err == unix.EAGAIN {
 			return false
 		}

@@ -61,7 +61,11 @@ func (w *rawWriter) writeFile(b []byte) (nb int, nf int64, err error) {
 }
 
 // file writes what is queued and behind it n bytes at off of an open file, and
-// returns how many of those left. Fewer than n without an error: the file did
+// returns how many of those left. What is queued is not held back (MSG_MORE) to leave
+// in one segment with the file's beginning: one segment in some forty is saved
+// with 64 KiB, but it costs more than it saves (46 against 51 microseconds of CPU for
+// a hit of 64 KiB over the loopback, nginx at 41; medians of 14 interleaved runs), and
+// nginx does not by default either. Fewer than n without an error: the file did
 // not give them.
 func (w *writer) file(fd uintptr, off, n int64) (int64, error) {
 	if w.err != nil {
