@@ -225,6 +225,9 @@ func (m *Memory) expel(e *entry) bool {
 	return true
 }
 
+// Mapped returns how many bytes of memory outside the Go heap the store takes.
+func (m *Memory) Mapped() int64 { return m.arena.mapped() }
+
 // Freshen replaces e's head.
 func (m *Memory) Freshen(x Entry, stored *message.Stored, sequence uint64) error {
 	e, ok := x.(*entry)

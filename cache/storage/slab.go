@@ -325,6 +325,16 @@ func (a *arena) used() int64 {
 	return a.inUse + a.charged
 }
 
+// mapped returns the bytes of the blocks that lie outside the Go heap.
+func (a *arena) mapped() int64 {
+	if a.onHeap {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return int64(len(a.blocks)) * int64(a.blockSize)
+}
+
 // trouble returns why the system refused memory since it was last asked.
 func (a *arena) trouble() error {
 	a.mu.Lock()

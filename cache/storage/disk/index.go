@@ -46,7 +46,7 @@ func (r *row) setChecked(n uint64) { r.checkedLo, r.checkedHi = uint32(n), uint1
 type shard struct {
 	mu      sync.Mutex
 	buckets []uint32 // by hash: the first row's number, 0 for none
-	pages   []*[pageRows]row
+	pages   []*page
 	free    uint32 // the first of the rows that are not used
 	rows    int    // used
 	// open has the entries of rows that somebody retains.
@@ -65,6 +65,7 @@ type shard struct {
 type index struct {
 	seed   maphash.Seed // keys are chosen by attackers
 	scopes nameindex.Scopes
+	memory pages
 	shards [numShards]shard
 }
 
@@ -123,7 +124,7 @@ func (x *index) insert(s *shard, r row) uint32 {
 	n := s.free
 	if n == 0 {
 		first := uint32(len(s.pages)*pageRows) + 1
-		s.pages = append(s.pages, new([pageRows]row))
+		s.pages = append(s.pages, x.memory.take())
 		for i := range uint32(pageRows - 1) {
 			s.row(first + i).next = first + i + 1
 		}

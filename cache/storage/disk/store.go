@@ -193,7 +193,7 @@ func (v *volume) freshen(e *entry, s *message.Stored, sequence uint64) error {
 		if verdict == storage.Removed {
 			return fmt.Errorf("what was purged: %w", storage.ErrGone)
 		}
-		v.apply(verdict, s)
+		v.apply(verdict, e, sequence, s)
 	}
 	if variant := variantOf(s.Nominated); variant != e.variant {
 		return v.revariant(sh, e, s, variant, sequence, now)
@@ -331,12 +331,21 @@ func (v *volume) shut() error {
 		clear(s.buckets)
 		s.mu.Unlock()
 	}
+	v.index.memory.release()
 	v.live.Store(0)
 	v.count.Store(0)
 	for _, s := range list {
 		s.unpin()
 	}
 	return v.lock.Close()
+}
+
+// Mapped returns how many bytes of memory outside the Go heap the index takes.
+func (st *Store) Mapped() (n int64) {
+	for _, v := range st.volumes {
+		n += v.index.memory.mapped.Load()
+	}
+	return n
 }
 
 // MaxObject returns the longest body kept, in bytes.

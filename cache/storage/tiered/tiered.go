@@ -23,6 +23,7 @@
 package tiered
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -106,6 +107,9 @@ const (
 	memoryCap = 4 << 20
 )
 
+// Mapped returns how many bytes of memory outside the Go heap both tiers take.
+func (t *Store) Mapped() int64 { return t.mem.Mapped() + t.disk.Mapped() }
+
 // Disk returns the disk tier, for its metrics.
 func (t *Store) Disk() *disk.Store { return t.disk }
 
@@ -144,6 +148,14 @@ func (l *once) Judge(e storage.Entry, since uint64) storage.Verdict {
 		l.mu.Unlock()
 	}
 	return v
+}
+
+// StaleSince returns when the purges came that make an entry stale.
+func (l *once) StaleSince(e storage.Entry, since uint64) message.Instant {
+	if d, ok := l.Ledger.(storage.Dater); ok {
+		return d.StaleSince(e, since)
+	}
+	return math.MaxInt64 // not known
 }
 
 // Took counts.
