@@ -89,7 +89,7 @@ func (l *Ledger) prune(before message.Instant) {
 	x := newIndex()
 	x.floor = l.floor
 	for _, r := range l.records {
-		x.insert(r.seq, &r.Purge, r.seq > l.swept && r.Mode != Invalid)
+		x.insert(r, r.seq > l.swept && r.Mode != Invalid)
 	}
 	l.index.Store(x)
 }

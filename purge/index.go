@@ -2,9 +2,11 @@ package purge
 
 import (
 	"bytes"
+	"math"
 	"sync"
 
 	"edge/cache/storage"
+	"edge/message"
 )
 
 // index is the purges that count, by what they select: for each selector the
@@ -43,12 +45,14 @@ type branch struct {
 // are still being counted, the oldest first.
 type mark struct {
 	newest [numModes]uint64
+	soft   message.Instant // when the newest soft one came
 	open   []opened
 }
 
 type opened struct {
 	seq  uint64
 	mode Mode
+	when message.Instant
 }
 
 func newIndex() *index {
@@ -57,16 +61,19 @@ func newIndex() *index {
 
 // insert enters a purge. Sequences come in ascending order. With open, its
 // takings are counted until close.
-func (x *index) insert(seq uint64, p *Purge, open bool) {
+func (x *index) insert(r *record, open bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i := range p.Selectors {
-		s := &p.Selectors[i]
+	for i := range r.Selectors {
+		s := &r.Selectors[i]
 		m := x.mark(s)
-		m.newest[p.Mode] = seq
-		x.newest[s.Kind] = seq
+		m.newest[r.Mode] = r.seq
+		x.newest[s.Kind] = r.seq
+		if r.Mode == Soft {
+			m.soft = r.when
+		}
 		if open {
-			m.open = append(m.open, opened{seq, p.Mode})
+			m.open = append(m.open, opened{r.seq, r.Mode, r.when})
 		}
 	}
 }
@@ -182,6 +189,25 @@ func (x *index) takers(n storage.Names, since uint64) (hard, soft uint64) {
 		soft = 0
 	}
 	return hard, soft
+}
+
+// staleSince returns when the first soft purge after since came to what has these
+// names, as far as they are known one by one; the largest instant for none.
+func (x *index) staleSince(n storage.Names, since uint64) message.Instant {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	first := message.Instant(math.MaxInt64)
+	x.visit(n, since, func(m *mark) {
+		if m.newest[Soft] > since {
+			first = min(first, m.soft)
+		}
+		for _, o := range m.open {
+			if o.seq > since && o.mode == Soft {
+				first = min(first, o.when)
+			}
+		}
+	})
+	return first
 }
 
 // visit calls f with the mark of everything that is purged of what has these

@@ -357,7 +357,7 @@ func FuzzJournal(f *testing.F) {
 		x := newIndex()
 		for i := range c.records {
 			again = appendPurge(again, &c.records[i])
-			x.insert(c.records[i].seq, &c.records[i].Purge, false)
+			x.insert(&c.records[i], false)
 		}
 		if d, err := parseJournal(again); err != nil || d.damage != nil || len(d.records) != len(c.records) {
 			t.Fatalf("written again, it does not read: %v %v", err, d.damage)

@@ -68,6 +68,7 @@ type Ledger struct {
 var (
 	_ storage.Ledger  = (*Ledger)(nil)
 	_ storage.Witness = (*Ledger)(nil)
+	_ storage.Dater   = (*Ledger)(nil)
 )
 
 // runSpan is how many numbers are passed over at a start, so that none that the
@@ -130,7 +131,7 @@ func (l *Ledger) replay(fs filesystem, path string) error {
 	x.floor = c.floor
 	for i := range c.records {
 		r := &c.records[i]
-		x.insert(r.seq, &r.Purge, false)
+		x.insert(r, false)
 		l.records = append(l.records, r)
 		l.named += len(r.Selectors)
 	}
@@ -189,6 +190,12 @@ func (l *Ledger) Sequence() uint64 { return l.seq.Load() }
 // Judge says what the purges after since do to an entry. It does not allocate.
 func (l *Ledger) Judge(e storage.Entry, since uint64) storage.Verdict {
 	return l.index.Load().judge(e.Names(), since)
+}
+
+// StaleSince returns when the first soft purge after since came that makes an entry
+// stale. It does not allocate.
+func (l *Ledger) StaleSince(e storage.Entry, since uint64) message.Instant {
+	return l.index.Load().staleSince(e.Names(), since)
 }
 
 // Took counts an entry for the receipts of the purges that took it.
@@ -272,7 +279,7 @@ func (l *Ledger) enter(p *Purge, wait bool) (*Receipt, *batch, error) {
 	if p.Mode != Invalid {
 		receipt = l.receipts.open(l.id(r.seq), r)
 	}
-	l.index.Load().insert(r.seq, &r.Purge, receipt != nil)
+	l.index.Load().insert(r, receipt != nil)
 	for _, s := range r.Selectors {
 		l.counts[s.Kind][r.Mode].Add(1)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/message"
 )
 
 // settled waits for a receipt to be final.
@@ -295,5 +296,40 @@ func TestFollow(t *testing.T) {
 	_ = l.Close()
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestStaleSince: the windows of what was soft-purged begin with the purge, whenever
+// it is come by, and with the first of several.
+func TestStaleSince(t *testing.T) {
+	now := message.Instant(time.Hour)
+	tick := func() message.Instant { return now }
+	l := open(t, Options{Clock: tick})
+	st, err := storage.NewMemory(storage.MemoryOptions{Size: 8 << 20, Ledger: l, Clock: tick})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	x := many(1, "t")[0]
+	w, err := st.Begin(x.proposal(l.Sequence()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := w.Entry()
+	defer e.Release()
+	if err := errors.Join(w.Write(context.Background(), []byte("x")), w.Commit(nil)); err != nil {
+		t.Fatal(err)
+	}
+	responded := e.Stored().ResponseTime // of the system's clock
+	now = responded.Add(int64(time.Minute))
+	mustPurge(t, l, Soft, must(ByTag("t")))
+	now = now.Add(int64(time.Minute))
+	mustPurge(t, l, Soft, All())
+	now = now.Add(int64(time.Minute))
+	if got := find(st, x); got != "stale" {
+		t.Fatalf("found %s", got)
+	}
+	if got := time.Duration(e.Stored().Terms.FreshnessLifetime); got != time.Minute {
+		t.Errorf("soft-purged a minute after it came, it was fresh for %v", got)
 	}
 }

@@ -28,7 +28,7 @@ func (m *Memory) spared(e *entry, now uint64) bool {
 			return false
 		}
 		s := h.stored
-		m.apply(verdict, &s)
+		m.apply(verdict, e, since, &s)
 		if m.reheadJudged(e, h, s, since, now, verdict) {
 			return true
 		}
@@ -85,16 +85,14 @@ func (m *Memory) tell(e *entry, since uint64, before message.TermFlags, mark uin
 	m.witness.Took(e, since, before)
 }
 
-// apply makes s what a verdict other than Live and Removed says.
-func (m *Memory) apply(v Verdict, s *message.Stored) {
+// apply makes s, of e, what a verdict other than Live and Removed says about purges
+// since.
+func (m *Memory) apply(v Verdict, e *entry, since uint64, s *message.Stored) {
 	if v == Invalid {
 		s.Terms.Flags |= message.TermInvalidated
 		return
 	}
-	// Stale as of now. The windows for serving it stale begin where the
-	// freshness lifetime ends: now, unless that was before.
-	s.Terms.Flags |= message.TermSoftPurged
-	s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(m.clock()))
+	Soften(m.ledger, e, since, s, m.clock())
 }
 
 // spares applies purges since sequence to s, a head that is about to become
@@ -103,7 +101,7 @@ func (m *Memory) apply(v Verdict, s *message.Stored) {
 func (m *Memory) spares(e *entry, s *message.Stored, sequence uint64) bool {
 	v := m.ledger.Judge(e, sequence)
 	if v != Live && v != Removed {
-		m.apply(v, s)
+		m.apply(v, e, sequence, s)
 	}
 	return v != Removed
 }

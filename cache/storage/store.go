@@ -245,6 +245,28 @@ type Witness interface {
 	Took(e Entry, since uint64, flags message.TermFlags)
 }
 
+// Dater is what a Ledger may implement besides, to tell when purges came: the windows
+// in which a soft-purged response may be served stale begin there, whenever it is
+// come by.
+type Dater interface {
+	// StaleSince returns when the purges in (since, Sequence()] that make an entry
+	// stale came: of several, the first of those still known one by one. It is
+	// called as Judge is, and only where that said Stale.
+	StaleSince(e Entry, since uint64) message.Instant
+}
+
+// Soften makes s what a soft purge leaves of e's head: stale since the purge came, or,
+// where the ledger does not know when, since now.
+func Soften(l Ledger, e Entry, since uint64, s *message.Stored, now message.Instant) {
+	if d, ok := l.(Dater); ok {
+		now = max(min(now, d.StaleSince(e, since)), s.ResponseTime)
+	}
+	// The windows for serving it stale begin where the freshness lifetime ends:
+	// with the purge, unless that was before.
+	s.Terms.Flags |= message.TermSoftPurged
+	s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(now))
+}
+
 // Verdict is what purges did to an entry.
 type Verdict uint8
 

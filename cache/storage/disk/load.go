@@ -257,12 +257,15 @@ func (v *volume) readCopy(s *segment, off int64, n int) ([]byte, error) {
 // readCopyWithin is readCopy that waits for so long.
 func (v *volume) readCopyWithin(s *segment, off int64, n int, wait time.Duration) ([]byte, error) {
 	var own []byte
-	p, _, err := v.read(s, off, n, wait, func(n int) []byte {
+	p, block, err := v.read(s, off, n, wait, func(n int) []byte {
 		own = make([]byte, n)
 		return own
 	})
 	if err == nil && own == nil {
-		p = slices.Clone(p) // of a block, which should not be kept for its sake
+		p = slices.Clone(p)
+	}
+	if block != nil {
+		block.release()
 	}
 	return p, err
 }
@@ -305,7 +308,7 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 		return true
 	}
 	next := *before
-	v.apply(verdict, &next)
+	v.apply(verdict, e, since, &next)
 	had := uint8(0)
 	if e.indexed.Load() {
 		had = s.row(e.row).flags
@@ -336,17 +339,14 @@ func (v *volume) tell(e *entry, since uint64, before message.TermFlags) {
 	}
 }
 
-// apply makes s what a verdict other than Removed says.
-func (v *volume) apply(verdict storage.Verdict, s *message.Stored) {
+// apply makes s, of e, what a verdict other than Removed says about purges since.
+func (v *volume) apply(verdict storage.Verdict, e *entry, since uint64, s *message.Stored) {
 	switch verdict {
 	case storage.Live, storage.Removed: // neither changes a head
 	case storage.Invalid:
 		s.Terms.Flags |= message.TermInvalidated
 	case storage.Stale:
-		// Stale as of now. The windows for serving it stale begin where the
-		// freshness lifetime ends: now, unless that was before.
-		s.Terms.Flags |= message.TermSoftPurged
-		s.Terms.FreshnessLifetime = min(s.Terms.FreshnessLifetime, s.CurrentAge(v.o.Clock()))
+		storage.Soften(v.o.Ledger, e, since, s, v.o.Clock())
 	}
 }
 
