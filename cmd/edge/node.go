@@ -59,6 +59,7 @@ type node struct {
 	ledger  *purge.Ledger
 	tokens  *admin.Tokens // nil without
 	store   storage.Store
+	memory  *memoryLimit // nil without
 	metrics *admin.Metrics
 	access  *accesslog.Log // nil without
 	proxy   *proxy.Proxy
@@ -96,7 +97,6 @@ func (n *node) build() (err error) {
 	if err != nil {
 		return err
 	}
-	setMemoryLimit(int64(c.Cache.Memory.Size), n.log)
 	n.metrics = admin.NewMetrics(build())
 	if err = n.openAccessLog(); err != nil {
 		return err
@@ -108,6 +108,7 @@ func (n *node) build() (err error) {
 	if err = n.openStore(n.clock.Now); err != nil {
 		return err
 	}
+	n.memory = startMemoryLimit(int64(c.Cache.Memory.Size), n.store, n.log)
 	n.ledger.Reclaim(n.store)
 	routes, origins, err := n.buildRoutes(c)
 	if err != nil {
@@ -251,6 +252,7 @@ func (n *node) close() {
 	if n.ledger != nil {
 		n.warn("closing the purge journal", n.ledger.Close())
 	}
+	n.memory.end()
 	if n.store != nil {
 		n.warn("closing the store", n.store.Close())
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -105,21 +105,31 @@ func TestConditionsOfEveryKey(t *testing.T) {
 }
 
 func TestHeapLimit(t *testing.T) {
-	const gib = 1 << 30
+	const mib = 1 << 20
 	for _, c := range []struct {
-		total uint64
-		slabs int64
-		want  int64
-		tight bool
+		what                                        string
+		container, size, mapped, live, other, limit int64
 	}{
-		{4 * gib, gib, 3 * gib / 100 * heapShare, false},
-		{gib, gib, minHeap, true},
-		{gib, 2 * gib, minHeap, true},
-		{math.MaxUint64, gib, (1<<62 - gib) / 100 * heapShare, false},
+		{"a cache of 1000 MiB, empty", 0, 1000 * mib, 0, 20 * mib, 10 * mib, 1214 * mib},
+		{"the same, full of large bodies", 0, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 214 * mib},
+		{"the same, full of small ones", 0, 1000 * mib, 600 * mib, 350 * mib, 10 * mib, 614 * mib},
+		{"more connections than that leaves room for", 0, 1000 * mib, 1000 * mib, 500 * mib, 300 * mib, 950 * mib},
+		{"a container with room", 4000 * mib, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 214 * mib},
+		{"a container without", 1100 * mib, 1000 * mib, 900 * mib, 30 * mib, 10 * mib, 90 * mib},
+		{"a container smaller than the cache", 500 * mib, 1000 * mib, 450 * mib, 20 * mib, 10 * mib, minHeap},
 	} {
-		if got, tight := heapLimit(c.total, c.slabs); got != c.want || tight != c.tight {
-			t.Errorf("heapLimit(%d, %d) = %d, %v; want %d, %v", c.total, c.slabs, got, tight, c.want, c.tight)
+		if got := heapLimit(c.container, c.size, c.mapped, c.live, c.other); got/mib != c.limit/mib {
+			t.Errorf("%s: %d MiB, want %d", c.what, got/mib, c.limit/mib)
 		}
+	}
+}
+
+// The floor of the limit is made of what the runtime says is in use.
+func TestUsage(t *testing.T) {
+	runtime.GC()
+	live, other := newUsage().read()
+	if live < 64<<10 || other < 64<<10 || live+other > 1<<40 {
+		t.Errorf("%d bytes live and %d elsewhere", live, other)
 	}
 }
 
