@@ -167,8 +167,8 @@ func (l *lab) millionStart(ctx context.Context, s *subject, o *origin, when stri
 	return nil
 }
 
-// indexMemory opens the disk tier that edge left and returns what its index takes of
-// the Go heap, in bytes a response.
+// indexMemory opens the disk tier that edge left and returns what its index takes, on
+// the Go heap and beside it, in bytes a response.
 func indexMemory(dir string, size int64) (perEntry float64, entries int64, err error) {
 	before := liveHeap()
 	clock := func() message.Instant { return message.Instant(time.Now().UnixNano()) }
@@ -176,7 +176,7 @@ func indexMemory(dir string, size int64) (perEntry float64, entries int64, err e
 	if err != nil {
 		return 0, 0, err
 	}
-	after := liveHeap()
+	after := liveHeap() + st.Mapped()
 	entries = st.Stats().Entries
 	if err := st.Close(); err != nil {
 		return 0, 0, err

@@ -16,8 +16,9 @@ import (
 // heads are buffers in which Put makes a record's head.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// MaxPut is the longest body that Put takes, in bytes.
-const MaxPut = 64 << 10
+// MaxPut is the longest body that Put takes, in bytes: what comes in bursts that are
+// faster than the disk is better slowed down by a Writer than turned away.
+const MaxPut = 16 << 10
 
 // Put stores a copy of a whole response that another tier has: p's head and names,
 // with that body and those trailers, of which it keeps nothing. What is found
