@@ -301,7 +301,8 @@ func (s *Sources) collectPurges(e exporter) {
 	e.gauge("edge_purge_counting", "Purges whose count is not final.", float64(v.Counting))
 	e.counter("edge_purge_taken_total", "Stored responses that purges removed or made stale.", v.Taken)
 	e.counter("edge_purge_visited_total", "Stored responses visited for purges, taken or not.", v.Visited)
-	e.counter("edge_purge_sweeps_total", "Times that everything stored was visited for purges.", v.Sweeps)
+	e.counter("edge_purge_sweeps_total", "Times that what purges marked was all freed.", v.Sweeps)
+	e.gauge("edge_purge_marked", "Stored responses that purges have counted, and that are still to be freed or made stale.", float64(v.Marked))
 	if !v.Journal {
 		return
 	}

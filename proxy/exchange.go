@@ -53,6 +53,8 @@ type exchange struct {
 	generation    uint32 // the key's generation when the fetch began
 	// tags and groups are what purges know the response at hand by.
 	tags, groups []string
+	// tagged and grouped: the response has fields that say so, if only of none.
+	tagged, grouped bool
 
 	upstream  *upstream // the origin's connection, a response under way on it
 	resp      message.Response
@@ -380,7 +382,7 @@ func (x *exchange) freshen(a *statemachine.Action) statemachine.Event {
 		x.dropUpstream() // it has no content; the answer to a HEAD stays, to be relayed
 	}
 	if key := x.entries[a.Chosen].Key(); x.current(key) {
-		if err := x.p.store.Freshen(x.entries[a.Chosen], a.Stored, x.sequence); err != nil {
+		if err := x.freshenAs(x.entries[a.Chosen], a.Stored); err != nil {
 			x.p.log.Debug("freshen", "target", string(x.req.Target), "error", err)
 		}
 		if !x.current(key) {

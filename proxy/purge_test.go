@@ -345,3 +345,53 @@ func TestTheLawInARace(t *testing.T) {
 	r.close()
 	_ = l.Close()
 }
+
+// TestTagsFollowARefresh: a 304 that names tags or groups renames what is stored; one
+// that names none leaves it as it is.
+func TestTagsFollowARefresh(t *testing.T) {
+	for _, c := range []struct {
+		refresh string
+		gone    []string // by a purge of which the response goes afterwards
+		kept    []string
+	}{
+		{"", []string{"old", "G old"}, []string{"new"}},
+		{"Surrogate-Key: New\n", []string{"new", "G old"}, []string{"old"}},
+		{"Cache-Groups: \"new\"\n", []string{"old", "G new"}, []string{"G old"}},
+	} {
+		for _, by := range append(c.gone, c.kept...) {
+			t.Run(c.refresh+by, func(t *testing.T) {
+				asked := 0
+				origin := func(o *originConn) bool {
+					if asked++; asked == 2 {
+						return o.say("HTTP/1.1 304 Not Modified\nCache-Control: max-age=60\nETag: \"a\"\n"+c.refresh, "")
+					}
+					return o.say("HTTP/1.1 200 OK\nCache-Control: max-age=1\nETag: \"a\"\nSurrogate-Key: old\nCache-Groups: \"old\"\n", "x")
+				}
+				inBubble(t, origin, func(t *testing.T, r *rig, l *purge.Ledger) {
+					r.get("/x").expect(t, 200, "", "x")
+					time.Sleep(2 * time.Second)
+					r.get("/x").expect(t, 200, "", "x")
+					if asked != 2 {
+						t.Fatalf("the origin was asked %d times", asked)
+					}
+					var s purge.Selector
+					var err error
+					if group, ok := strings.CutPrefix(by, "G "); ok {
+						s, err = purge.ByGroup("http://example.com", group)
+					} else {
+						s, err = purge.ByTag(by)
+					}
+					purgeNow(t, l, purge.Hard, s, err)
+					n := 0
+					for _, e := range r.store.Lookup(nil, storage.URLKey("http", "example.com", "/x")) {
+						e.Release()
+						n++
+					}
+					if (n == 0) != slices.Contains(c.gone, by) {
+						t.Errorf("after a purge of %s %d are left", by, n)
+					}
+				})
+			})
+		}
+	}
+}

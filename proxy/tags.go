@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"edge/cache/storage"
 	"edge/message"
 	"edge/message/sf"
 )
@@ -25,7 +26,8 @@ const (
 // from what the client gets unless the route keeps them.
 func (x *exchange) takeTags() {
 	f := &x.resp.Fields
-	x.tags, x.groups = x.tags[:0], nil
+	x.tags, x.groups, x.tagged = x.tags[:0], nil, false
+	x.grouped = f.Has(message.FieldCacheGroups)
 	if f.Has(message.FieldSurrogateKey) {
 		x.addTags(message.FieldSurrogateKey, nil, " \t")
 	}
@@ -35,7 +37,7 @@ func (x *exchange) takeTags() {
 	for _, name := range x.route.TagFields {
 		x.addTags(message.LookupFieldID(name), name, ", \t")
 	}
-	if f.Has(message.FieldCacheGroups) {
+	if x.grouped {
 		x.groups = groupsOf(f, message.FieldCacheGroups)
 	}
 }
@@ -62,6 +64,7 @@ func (x *exchange) addTags(id message.FieldID, name []byte, separators string) {
 			}
 		}
 	}
+	x.tagged = x.tagged || found
 	switch {
 	case !found || x.route.KeepTags:
 	case id == message.FieldOther:
@@ -95,6 +98,33 @@ func groupsOf(f *message.Fields, id message.FieldID) []string {
 		return nil
 	}
 	return slices.DeleteFunc(list, func(g string) bool { return len(g) == 0 || len(g) > maxTag })
+}
+
+// freshenAs gives a stored response its new head, and the tags and groups that the
+// response at hand gives it. RFC 9111 section 3.2: "the cache MUST add each header
+// field in the provided response to the stored response, replacing field values
+// that are already present". A response that has any of the fields that tags come
+// from says all of its tags; one that has none leaves them as they are.
+func (x *exchange) freshenAs(e storage.Entry, head *message.Stored) error {
+	renamer, can := x.p.store.(storage.Renamer)
+	if !can || !x.tagged && !x.grouped {
+		return x.p.store.Freshen(e, head, x.sequence)
+	}
+	if x.tooManyTags() {
+		x.p.store.Remove(e) // a purge might miss it
+		return nil
+	}
+	var tags, groups []string
+	if x.tagged {
+		tags = append([]string{}, x.tags...)
+	}
+	if x.grouped {
+		groups = append([]string{}, x.groups...)
+		if x.p.purger != nil {
+			x.p.purger.NoteGroups(x.req.Scheme, string(x.req.Authority), groups)
+		}
+	}
+	return renamer.FreshenAs(e, head, x.sequence, e.Names().With(tags, groups))
 }
 
 // tooManyTags reports whether the response has more names than purges look at.

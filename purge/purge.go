@@ -4,7 +4,7 @@
 //
 // # Theory of operation
 //
-// Nothing is searched for when a purge comes. It takes the next sequence number
+// Nothing need be found when a purge comes for it to be in force. It takes the next sequence number
 // and is entered in an index of purges (index.go), and a stored response, which
 // knows the sequence it was stored at, is compared with that index by whoever
 // comes by it next. So a purge costs the same for ten objects or ten million,
@@ -16,10 +16,11 @@
 // (journal.go, commit.go), on stable storage. The journal is replayed when the
 // process starts, and goes on where it ended.
 //
-// Behind the answer a sweep (reclaim.go) visits every stored response, which
-// frees what was purged and counts it for the purge's receipt (receipt.go).
-// What every stored response has been judged by is of no more use, and leaves
-// index and journal a while later (compact.go). Others can follow the purges of
+// Beside the look-ups goes a sweeper (reclaim.go): it has the store, which finds by
+// name, mark what a purge takes, and that counts it for the purge's receipt
+// (receipt.go); what is marked is freed behind the answer. What every stored
+// response has been judged by is of no more use, and leaves index and journal a
+// while later (compact.go). Others can follow the purges of
 // this node (follow.go), and disks say how much of the journal they have seen
 // (disk.go).
 package purge

@@ -116,24 +116,22 @@ func (l *Ledger) carryOut(taker storage.Taker) bool {
 	s := &l.sweeper
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	for before := 0; ; {
+	for {
 		for l.take(taker) {
 		}
 		if s.stopped() {
 			return false
 		}
-		left := taker.Reap(reapBatch)
+		did, left := taker.Reap(reapBatch)
+		s.visited.Add(uint64(did))
 		s.left.Store(int64(left))
 		if left == 0 {
 			return true
 		}
 		wait := reapBatch * time.Second / reapRate
-		if left == before {
+		if did == 0 {
 			wait = stuckPause
-		} else {
-			s.visited.Add(reapBatch)
 		}
-		before = left
 		pause.Reset(wait)
 		select {
 		case <-pause.C:

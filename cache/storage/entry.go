@@ -76,13 +76,18 @@ func (e *entry) Sequence() uint64 { return e.sequence.Load() }
 
 // Meta unpacks what the proposal said.
 func (e *entry) Meta() Meta {
-	m := parseMeta(e.meta)
+	m := e.Names().Meta()
 	m.Hits, m.StoredAt, m.Tier = e.hits.Load(), e.storedAt, "memory"
 	return m
 }
 
 // Names returns what purges go by.
-func (e *entry) Names() Names { return Names{e.meta} }
+func (e *entry) Names() Names {
+	if h := e.head.Load(); h != nil && h.names != nil {
+		return Names{h.names}
+	}
+	return Names{e.meta}
+}
 
 // Size returns the complete length of the body.
 func (e *entry) Size() int64 {
@@ -201,7 +206,7 @@ func (e *entry) reflag(set, clear message.TermFlags) (before message.TermFlags, 
 func (e *entry) rehead(h *head, s message.Stored, checked uint64) bool {
 	// The copy takes over the slot; readers of h stay safe because the slot
 	// goes only when the copy does.
-	next := &head{stored: s, slot: h.slot}
+	next := &head{stored: s, slot: h.slot, names: h.names}
 	next.checked.Store(checked)
 	return e.head.CompareAndSwap(h, next)
 }

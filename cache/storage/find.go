@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"edge/cache/storage/nameindex"
+	"edge/message"
 )
 
 // Selector selects stored responses by name.
@@ -46,8 +47,9 @@ type Taker interface {
 	// told.
 	Take(list []Taking)
 	// Reap carries out what Take marked, for about n entries: they are judged, as
-	// by Each, and what was purged is freed. It returns how many are left.
-	Reap(n int) (left int)
+	// by Each, and what was purged is freed. It returns how many it came by, and
+	// how many are left.
+	Reap(n int) (did, left int)
 	// Judged says that every purge after since and up to sequence has been taken: an
 	// entry that is not marked, and was judged by those up to since, counts as
 	// judged by them all.
@@ -93,6 +95,28 @@ func URLKey[T string | []byte](scheme string, authority, target T) Key {
 func appendKeyPart[T string | []byte](b []byte, part T) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 	return append(b, part...)
+}
+
+// Renamer is what a Store may implement besides: a Freshen that changes what an entry
+// is found and purged by. RFC 9111 section 3.2 has a cache "update its stored
+// response headers" from those of a 304, and tags and groups are said in some of them.
+type Renamer interface {
+	// FreshenAs is Freshen, and gives e other names. Where a purge that came after
+	// sequence selects what e was called before or is called now, it applies.
+	FreshenAs(e Entry, s *message.Stored, sequence uint64, names Names) error
+}
+
+// With returns n with other tags, other groups, or both; nil: those it has.
+func (n Names) With(tags, groups []string) Names {
+	m := n.Meta()
+	p := Proposal{Scheme: m.Scheme, Authority: []byte(m.Authority), Target: []byte(m.Target), Tags: m.Tags, Groups: m.Groups}
+	if tags != nil {
+		p.Tags = tags
+	}
+	if groups != nil {
+		p.Groups = groups
+	}
+	return MakeNames(&p)
 }
 
 // Naming makes x what an index has of n, the names of an entry under a key. It

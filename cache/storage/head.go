@@ -13,7 +13,8 @@ import (
 type head struct {
 	stored message.Stored
 	slot   slot
-	next   *head // among an entry's retired heads
+	names  []byte // packed, in slot: nil where they are what they were at first
+	next   *head  // among an entry's retired heads
 	// checked is the newest purge that is known to spare this head. It is the
 	// head's and not the entry's, so that what was judged of one head is never
 	// taken for judged of the next.

@@ -230,17 +230,28 @@ func (m *Memory) Mapped() int64 { return m.arena.mapped() }
 
 // Freshen replaces e's head.
 func (m *Memory) Freshen(x Entry, stored *message.Stored, sequence uint64) error {
+	return m.FreshenAs(x, stored, sequence, Names{})
+}
+
+// FreshenAs replaces e's head and, where names are given, its names.
+func (m *Memory) FreshenAs(x Entry, stored *message.Stored, sequence uint64, names Names) error {
 	e, ok := x.(*entry)
 	if !ok || e.m != m {
 		return fmt.Errorf("storage: freshening another store's entry: %w", ErrGone)
 	}
-	s, err := m.allocate(headSize(stored), e)
+	packed, renamed := names.packed, names.packed != nil
+	if packed == nil {
+		packed = e.head.Load().names
+	}
+	s, err := m.allocate(headSize(stored)+len(packed), e)
 	if err != nil {
 		return fmt.Errorf("freshening: %w", err)
 	}
 	h := &head{slot: s}
-	copyStored(&h.stored, stored, s.mem())
-	dropped, err := m.install(e, h, sequence)
+	if rest := copyStored(&h.stored, stored, s.mem()); packed != nil {
+		h.names = rest[:copy(rest, packed):len(packed)]
+	}
+	dropped, err := m.install(e, h, sequence, renamed)
 	if err != nil {
 		m.arena.release(s)
 		return err
@@ -254,9 +265,18 @@ func (m *Memory) Freshen(x Entry, stored *message.Stored, sequence uint64) error
 	return nil
 }
 
+// called is an entry as a Ledger would see it under other names.
+type called struct {
+	*entry
+	names Names
+}
+
+// Names returns the other names.
+func (c *called) Names() Names { return c.names }
+
 // install makes h the head of e. Another entry that the new head's Nominated
 // now belongs to is dropped; its index reference passes to the caller.
-func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, err error) {
+func (m *Memory) install(e *entry, h *head, sequence uint64, renamed bool) (dropped *entry, err error) {
 	sh := m.index.shard(&e.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -269,7 +289,7 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 	// The new head is judged before anybody can find it, and under the lock: a
 	// purge that comes later is found by the look-ups that come later.
 	now := max(m.ledger.Sequence(), sequence)
-	if now > sequence && !m.spares(e, &h.stored, sequence) {
+	if now > sequence && (!m.spares(e, &h.stored, sequence) || renamed && !m.spares(&called{e, Names{h.names}}, &h.stored, sequence)) {
 		return nil, fmt.Errorf("storage: freshening what was purged: %w", ErrGone)
 	}
 	for o := sh.live[e.key]; o != nil; o = o.next {
@@ -284,7 +304,9 @@ func (m *Memory) install(e *entry, h *head, sequence uint64) (dropped *entry, er
 	sh.unlink(e)
 	e.retire(e.head.Swap(h))
 	sh.insert(e)
-	e.sequence.Store(sequence)
+	if e.sequence.Store(sequence); renamed {
+		sh.rename(e)
+	}
 	return dropped, nil
 }
 

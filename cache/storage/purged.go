@@ -87,7 +87,7 @@ func (m *Memory) tell(e *entry, since uint64, before message.TermFlags, mark uin
 
 // apply makes s, of e, what a verdict other than Live and Removed says about purges
 // since.
-func (m *Memory) apply(v Verdict, e *entry, since uint64, s *message.Stored) {
+func (m *Memory) apply(v Verdict, e Entry, since uint64, s *message.Stored) {
 	if v == Invalid {
 		s.Terms.Flags |= message.TermInvalidated
 		return
@@ -96,9 +96,8 @@ func (m *Memory) apply(v Verdict, e *entry, since uint64, s *message.Stored) {
 }
 
 // spares applies purges since sequence to s, a head that is about to become
-// e's. False: it must not. The ledger judges by what e is known by, which a new
-// head does not change.
-func (m *Memory) spares(e *entry, s *message.Stored, sequence uint64) bool {
+// e's. False: it must not.
+func (m *Memory) spares(e Entry, s *message.Stored, sequence uint64) bool {
 	v := m.ledger.Judge(e, sequence)
 	if v != Live && v != Removed {
 		m.apply(v, e, sequence, s)

@@ -34,6 +34,17 @@ func (s *shard) enlist(e *entry, x *nameindex.Naming) {
 	}
 }
 
+// rename has the lists lead to an entry by its names as they are now. Under the
+// shard's lock.
+func (s *shard) rename(e *entry) {
+	var x nameindex.Naming
+	e.Names().Naming(e.key, &x)
+	e.word = s.lists.Drop(e.word)
+	for _, h := range x.Hashes {
+		e.word = s.lists.Add(e.word, e.place, h)
+	}
+}
+
 // delist takes an entry out of the lists. Under the shard's lock.
 func (s *shard) delist(e *entry) {
 	e.m.scopes.Leave(s.lists.Drop(e.word))
@@ -181,15 +192,15 @@ func (s *shard) mark(e *entry, t *Taking, elsewhere func(Entry) bool) int {
 }
 
 // Reap judges what is marked.
-func (m *Memory) Reap(n int) (left int) {
+func (m *Memory) Reap(n int) (did, left int) {
 	for range m.index.shards {
-		if n <= 0 || m.marked.Load() == 0 {
+		if did >= n || m.marked.Load() == 0 {
 			break
 		}
 		s := &m.index.shards[m.reaped]
 		var list []*entry
 		s.mu.Lock()
-		for n > 0 && len(s.marked) > 0 {
+		for did < n && len(s.marked) > 0 {
 			last := len(s.marked) - 1
 			if place := s.marked[last]; int(place) <= len(s.slots) {
 				if e := s.slots[place-1]; e != nil && e.marks.And(^uint32(markPending))&markPending != 0 {
@@ -199,7 +210,7 @@ func (m *Memory) Reap(n int) (left int) {
 			}
 			s.marked = s.marked[:last]
 			m.marked.Add(-1)
-			n--
+			did++
 		}
 		if len(s.marked) == 0 {
 			s.marked = nil
@@ -214,7 +225,7 @@ func (m *Memory) Reap(n int) (left int) {
 			e.Release()
 		}
 	}
-	return int(m.marked.Load())
+	return did, int(m.marked.Load())
 }
 
 // Judged raises how far each entry that is not marked has been judged.

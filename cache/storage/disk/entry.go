@@ -22,6 +22,7 @@ type entry struct {
 	body     atomic.Pointer[body] // nil until the writing is complete
 	fill     atomic.Pointer[fill] // set for entries that were written, not read
 	sequence atomic.Uint64
+	renamed  atomic.Pointer[storage.Names] // nil: names are what they were
 	checked  atomic.Uint64
 
 	// Guarded by the shard's lock; indexed may be read without.
@@ -96,11 +97,16 @@ func (e *entry) Key() storage.Key { return e.key }
 func (e *entry) Sequence() uint64 { return e.sequence.Load() }
 
 // Names returns what purges go by.
-func (e *entry) Names() storage.Names { return e.names }
+func (e *entry) Names() storage.Names {
+	if n := e.renamed.Load(); n != nil {
+		return *n
+	}
+	return e.names
+}
 
 // Meta returns what the proposal said.
 func (e *entry) Meta() storage.Meta {
-	m := e.names.Meta()
+	m := e.Names().Meta()
 	m.Hits, m.StoredAt, m.Tier = e.hits.Load(), e.storedAt, "disk"
 	return m
 }

@@ -170,7 +170,7 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 		last = p.last.mem
 	}
 	naming := new(nameindex.Naming)
-	e.names.Naming(e.key, naming)
+	e.Names().Naming(e.key, naming)
 	b, r, err := v.writeHead(&headRecord{e: e, stored: &stored, sequence: e.sequence.Load(), checked: e.checked.Load(),
 		trailers: p.trailers, size: p.size, naming: naming}, extents, last, false)
 	if err != nil {
@@ -297,7 +297,7 @@ type headRecord struct {
 // shard's lock; the segments of extents are pinned by somebody.
 func (v *volume) writeHead(h *headRecord, extents []located, last []byte, reserve bool) (*body, row, error) {
 	e := h.e
-	f := front{sequence: h.sequence, checked: h.checked, total: h.size, stored: *h.stored, trailers: h.trailers, names: e.names.Packed()}
+	f := front{sequence: h.sequence, checked: h.checked, total: h.size, stored: *h.stored, trailers: h.trailers, names: e.Names().Packed()}
 	f.extents = make([]extent, len(extents))
 	r := record{kind: kindHead, key: e.key, variant: e.variant, order: e.order, writtenAt: int64(e.storedAt)}
 	inline := false
@@ -323,7 +323,7 @@ func (v *volume) writeHead(h *headRecord, extents []located, last []byte, reserv
 	r.flags |= flagsOf(h.stored)
 	if r.naming = h.naming; r.naming == nil {
 		r.naming = new(nameindex.Naming)
-		e.names.Naming(e.key, r.naming)
+		e.Names().Naming(e.key, r.naming)
 	}
 	mem := make([]byte, headerSize, headerSize+frontFixed+len(extents)*extentSize+len(f.stored.Head)+len(f.stored.Nominated)+
 		len(f.stored.Reason)+len(f.stored.Terms.ETag)+len(f.trailers)+len(f.names)+6*5)

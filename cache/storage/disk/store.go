@@ -51,6 +51,7 @@ type Store struct {
 	order   atomic.Uint64 // of publication
 	filling atomic.Int64  // bytes of memory in bodies being written
 	stats   counters
+	hot     *hot // nil without
 }
 
 // counters are Stats being counted.
@@ -145,15 +146,21 @@ func (v *volume) expel(e *entry) bool {
 
 // Freshen replaces e's head.
 func (st *Store) Freshen(x storage.Entry, stored *message.Stored, sequence uint64) error {
-	return st.freshenWithin(x, stored, sequence, appendWait)
+	return st.freshenWithin(x, stored, sequence, storage.Names{}, appendWait)
 }
 
-// FreshenNow is Freshen that fails where the disk has no room at once.
-func (st *Store) FreshenNow(x storage.Entry, stored *message.Stored, sequence uint64) error {
-	return st.freshenWithin(x, stored, sequence, 0)
+// FreshenAs replaces e's head and names.
+func (st *Store) FreshenAs(x storage.Entry, stored *message.Stored, sequence uint64, names storage.Names) error {
+	return st.freshenWithin(x, stored, sequence, names, appendWait)
 }
 
-func (st *Store) freshenWithin(x storage.Entry, stored *message.Stored, sequence uint64, most time.Duration) error {
+// FreshenNow is FreshenAs that fails where the disk has no room at once. No names: those
+// that e has.
+func (st *Store) FreshenNow(x storage.Entry, stored *message.Stored, sequence uint64, names storage.Names) error {
+	return st.freshenWithin(x, stored, sequence, names, 0)
+}
+
+func (st *Store) freshenWithin(x storage.Entry, stored *message.Stored, sequence uint64, names storage.Names, most time.Duration) error {
 	e := st.own(x)
 	if e == nil {
 		return fmt.Errorf("disk: freshening another store's entry: %w", storage.ErrGone)
@@ -162,7 +169,7 @@ func (st *Store) freshenWithin(x storage.Entry, stored *message.Stored, sequence
 	wait := patience{wait: most}
 	defer wait.done()
 	for {
-		err := e.v.freshen(e, s, sequence)
+		err := e.v.freshen(e, s, sequence, names)
 		if err == errBusy && e.v.waitRoom(&wait) {
 			continue
 		}
@@ -175,7 +182,7 @@ func (st *Store) freshenWithin(x storage.Entry, stored *message.Stored, sequence
 }
 
 // freshen is one attempt at Freshen.
-func (v *volume) freshen(e *entry, s *message.Stored, sequence uint64) error {
+func (v *volume) freshen(e *entry, s *message.Stored, sequence uint64, names storage.Names) (err error) {
 	sh := v.index.shard(&e.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -188,17 +195,39 @@ func (v *volume) freshen(e *entry, s *message.Stored, sequence uint64) error {
 	// The new head is judged before anybody can find it, and under the lock: a
 	// purge that comes later is found by the look-ups that come later.
 	now := max(v.o.Ledger.Sequence(), sequence)
-	if now > sequence {
-		verdict := v.o.Ledger.Judge(e, sequence)
-		if verdict == storage.Removed {
-			return fmt.Errorf("what was purged: %w", storage.ErrGone)
+	if now > sequence && !v.spares(e, sequence, s) {
+		return fmt.Errorf("what was purged: %w", storage.ErrGone)
+	}
+	if len(names.Packed()) > 0 {
+		before := e.renamed.Swap(&names)
+		defer func() {
+			if err != nil {
+				e.renamed.Store(before)
+				return
+			}
+			var x nameindex.Naming
+			names.Naming(e.key, &x)
+			v.index.name(sh, e.row, &x)
+		}()
+		if now > sequence && !v.spares(e, sequence, s) {
+			return fmt.Errorf("what was purged by its new names: %w", storage.ErrGone)
 		}
-		v.apply(verdict, e, sequence, s)
 	}
 	if variant := variantOf(s.Nominated); variant != e.variant {
 		return v.revariant(sh, e, s, variant, sequence, now)
 	}
 	return v.rewrite(sh, e, s, sequence, now)
+}
+
+// spares applies purges since sequence to s, which is about to become e's head.
+// False: it must not.
+func (v *volume) spares(e *entry, sequence uint64, s *message.Stored) bool {
+	verdict := v.o.Ledger.Judge(e, sequence)
+	if verdict == storage.Removed {
+		return false
+	}
+	v.apply(verdict, e, sequence, s)
+	return true
 }
 
 // revariant is rewrite for a head whose nominated fields have changed: what it was
@@ -293,6 +322,7 @@ func (st *Store) Close() error {
 	for _, v := range st.volumes {
 		errs = append(errs, v.shut())
 	}
+	st.hot.close()
 	return errors.Join(errs...)
 }
 

@@ -133,14 +133,14 @@ func (v *volume) mark(s *shard, n uint32, t *storage.Taking) {
 }
 
 // Reap carries out what is marked.
-func (st *Store) Reap(n int) (left int) {
+func (st *Store) Reap(n int) (did, left int) {
 	for _, v := range st.volumes {
 		if !v.pressed() {
-			n -= v.reap(n)
+			did += v.reap(n - did)
 		}
 		left += int(v.marked.Load())
 	}
-	return left
+	return did, left
 }
 
 // pressed reports whether the disk takes no tombstones now, or has enough to write:

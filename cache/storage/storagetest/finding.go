@@ -270,7 +270,7 @@ func testTaking(t *testing.T, s suite) {
 			"remove": m.remove, "reap": m.reap, "judged": m.judged, "": m.check,
 		})
 		for m.left = 1; m.left > 0; {
-			m.left = m.taker.Reap(100)
+			_, m.left = m.taker.Reap(100)
 		}
 		m.taker.Judged(0, m.l.Sequence())
 		m.check(rt)
@@ -373,7 +373,7 @@ func (m *takeMachine) remove(rt *rapid.T) {
 }
 
 func (m *takeMachine) reap(rt *rapid.T) {
-	m.left = m.taker.Reap(rapid.IntRange(1, 20).Draw(rt, "responses"))
+	_, m.left = m.taker.Reap(rapid.IntRange(1, 20).Draw(rt, "responses"))
 }
 
 // judged is called whenever everything was taken, carried out or not.
@@ -409,7 +409,8 @@ func testTakingMeanwhile(t *testing.T, s suite) {
 		}
 		taker.Take([]storage.Taking{all})
 		meanwhile.Wait()
-		for taker.Reap(7) > 0 {
+		for left := 1; left > 0; {
+			_, left = taker.Reap(7)
 		}
 		want = len(list) - 1 // one is a marker
 	}

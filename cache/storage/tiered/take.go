@@ -31,9 +31,10 @@ func (t *Store) Take(list []storage.Taking) {
 }
 
 // Reap carries out what is marked.
-func (t *Store) Reap(n int) (left int) {
-	left = t.mem.Reap(n)
-	return left + t.disk.Reap(n)
+func (t *Store) Reap(n int) (did, left int) {
+	did, left = t.mem.Reap(n)
+	more, rest := t.disk.Reap(n - did)
+	return did + more, left + rest
 }
 
 // Judged raises how far each entry that is not marked has been judged.

@@ -77,6 +77,11 @@ func Open(o Options) (*Store, error) {
 		o.Memory.MaxObject = o.Memory.Size / memoryShare
 	}
 	t.memMax = min(o.Memory.MaxObject, memoryCap)
+	if hot := o.Memory.Size / hotShare; o.Disk.Hot == 0 && o.Memory.Size >= hotMinimum {
+		// Out of the memory's budget, not beside it.
+		o.Disk.Hot, o.Disk.HotFrom = hot, t.memMax
+		o.Memory.Size -= hot
+	}
 	if o.Memory.Ledger != nil {
 		l := &once{Ledger: o.Memory.Ledger, t: t, onDisk: make(map[storage.Entry]struct{})}
 		l.witness, _ = o.Memory.Ledger.(storage.Witness)
@@ -101,6 +106,10 @@ func Open(o Options) (*Store, error) {
 const (
 	// memoryShare: the longest body kept in memory is 1/memoryShare of it, by default.
 	memoryShare = 64
+	// hotShare: 1/hotShare of the memory is for hot chunks of what is too long to lie in
+	// memory whole; none of it where there is less than hotMinimum bytes.
+	hotShare   = 8
+	hotMinimum = 16 << 20
 	// memoryCap is the longest body that goes through memory to the disk, in
 	// bytes. A longer one is written to the disk as it comes, and read from there:
 	// the kernel's page cache holds it.
@@ -251,9 +260,15 @@ func sign(before bool) int {
 
 // Freshen replaces e's head, in each tier that has e.
 func (t *Store) Freshen(e storage.Entry, s *message.Stored, sequence uint64) error {
+	return t.FreshenAs(e, s, sequence, storage.Names{})
+}
+
+// FreshenAs replaces e's head and, where names are given, its names, in each tier that
+// has e.
+func (t *Store) FreshenAs(e storage.Entry, s *message.Stored, sequence uint64, names storage.Names) error {
 	key := e.Key()
 	if t.disk.Owns(e) {
-		if err := t.disk.Freshen(e, s, sequence); err != nil {
+		if err := t.disk.FreshenAs(e, s, sequence, names); err != nil {
 			return err
 		}
 		t.forgetCopy(key, e.Stored().Nominated)
@@ -268,9 +283,9 @@ func (t *Store) Freshen(e storage.Entry, s *message.Stored, sequence uint64) err
 	l := t.lock(key)
 	l.Lock()
 	defer l.Unlock()
-	err := t.mem.Freshen(e, s, sequence)
+	err := t.mem.FreshenAs(e, s, sequence, names)
 	if other != nil && t.disk.Current(other) && same(before, other.Stored()) {
-		wrote := t.disk.FreshenNow(other, s, sequence)
+		wrote := t.disk.FreshenNow(other, s, sequence, names)
 		switch {
 		case err != nil && wrote == nil:
 			err = nil // evicted from memory meanwhile
