@@ -24,6 +24,9 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	st := &Store{o: s}
+	if st.hot, err = newHot(s.Hot, min(s.chunk, readPiece)); err != nil {
+		return nil, err
+	}
 	st.witness, _ = s.Ledger.(storage.Witness)
 	for _, d := range s.Disks {
 		v := &volume{st: st, o: s, dir: d.Path, limit: d.Size, nextID: 1,
@@ -34,6 +37,7 @@ func Open(o Options) (*Store, error) {
 				v.abandon()
 			}
 			v.abandon()
+			st.hot.close()
 			return nil, err
 		}
 		st.volumes = append(st.volumes, v)

@@ -29,6 +29,9 @@ type Options struct {
 	// Window is how much of a body too large to keep is held in memory for
 	// its readers, in bytes. Default storage.DefaultWindow.
 	Window int64
+	// Hot is how much memory, in bytes, pieces of bodies longer than HotFrom may take
+	// that are read again and again. Default: none.
+	Hot, HotFrom int64
 	// ChunkSize is the piece, in bytes and a power of two from 4 KiB to 1 MiB,
 	// that bodies are kept in; those announced with more than 256 pieces are
 	// kept in pieces up to four times as large, never larger than 1 MiB.

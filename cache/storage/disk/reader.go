@@ -20,6 +20,7 @@ type reader struct {
 	pos, limit int64
 	buf        *[]byte // what the last piece lies in, where it was read
 	begun      bool    // something was read
+	frame      int     // of the hot chunks, from 1, that the last piece lies in; 0: none
 	doubt      bool    // the file gave less than was known to be there
 	closed     bool
 
@@ -127,6 +128,19 @@ func (r *reader) load(x *located) ([]byte, error) {
 		n = min(n, readPiece)
 		lo, size = from, int(n)
 	}
+	r.leaveFrame()
+	var hot place
+	if known {
+		p, at, whole := r.hotPiece(x, from)
+		if p != nil {
+			n = min(n, int64(len(p)))
+			return p[:n:n], nil
+		}
+		if hot = at; whole > 0 {
+			lo = hot.off - int64(x.off)
+			n, size = min(n, lo+whole-from), int(whole)
+		}
+	}
 	wait := lookPatience
 	if r.begun {
 		wait = bodyPatience
@@ -143,6 +157,10 @@ func (r *reader) load(x *located) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", storage.ErrGone, err)
 	}
 	r.begun = true
+	if hot.s != nil {
+		v.st.hot.put(hot, p)
+		return p[from-lo:][:n:n], nil
+	}
 	if known {
 		return p, nil
 	}
@@ -196,6 +214,7 @@ func (r *reader) Close() {
 	}
 	r.closed = true
 	r.offered = storage.FilePiece{}
+	r.leaveFrame()
 	r.letGo()
 	if f := r.f; f != nil {
 		f.mu.Lock()

@@ -88,6 +88,7 @@ func (v *volume) reclaim(s *segment) {
 			v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", s.id, "error", err)
 		}
 	}
+	v.st.hot.forget(s)
 	v.forgetIdx(s.id)
 	s.unpin() // the list's
 }
