@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -419,5 +420,61 @@ func testTakingMeanwhile(t *testing.T, s suite) {
 	}
 	if n := st.Stats().Entries; n != 0 {
 		t.Errorf("%d entries are left", n)
+	}
+}
+
+// testRename: a refresh may change what an entry is found and purged by; a purge that
+// came after the refresh began applies to what it was called and to what it is.
+func testRename(t *testing.T, s suite) {
+	l := &named{}
+	st := s.store(t, l)
+	renamer, ok := st.(storage.Renamer)
+	if !ok {
+		t.Fatal("it is no storage.Renamer")
+	}
+	p := &page{scheme: "https", authority: "a.example", target: "/", tags: []string{"old"}, groups: []string{"G"}}
+	tag := func(name string) storage.Selector { return storage.Selector{Kind: storage.ByTag, Name: name} }
+	found := func(sel storage.Selector) (n int) {
+		st.(storage.Finder).Find([]storage.Selector{sel}, func(storage.Entry) bool { n++; return true })
+		return n
+	}
+	rename := func(seq uint64) error {
+		list := st.Lookup(nil, p.key())
+		defer release(list)
+		return renamer.FreshenAs(list[0], list[0].Stored(), seq, list[0].Names().With([]string{"new"}, nil))
+	}
+	p.store(t, st, 0)
+	if err := rename(0); err != nil {
+		t.Fatal(err)
+	}
+	group := storage.Selector{Kind: storage.ByGroup, Scheme: "https", Authority: "a.example", Name: "G"}
+	if found(tag("old")) != 0 || found(tag("new")) != 1 || found(group) != 1 {
+		t.Errorf("found %d by the old tag, %d by the new, %d by group", found(tag("old")), found(tag("new")), found(group))
+	}
+	l.purge(storage.Removed, tag("old"))
+	list := st.Lookup(nil, p.key())
+	if len(list) != 1 || st.Freshen(list[0], list[0].Stored(), l.Sequence()) != nil || found(tag("new")) != 1 {
+		t.Error("purged by what it is not called any more, or its name lost in another refresh")
+	}
+	release(list)
+	for _, name := range []string{"old", "new"} {
+		p.store(t, st, l.Sequence())
+		list := st.Lookup(nil, p.key())
+		began := l.Sequence()
+		l.purge(storage.Removed, tag(name))
+		err := renamer.FreshenAs(list[0], list[0].Stored(), began, list[0].Names().With([]string{"new"}, nil))
+		if !errors.Is(err, storage.ErrGone) {
+			t.Errorf("renamed while it was purged by its %s name: %v", name, err)
+		}
+		release(list)
+	}
+	p.store(t, st, l.Sequence())
+	if err := rename(l.Sequence()); err != nil {
+		t.Fatal(err)
+	}
+	l.purge(storage.Removed, tag("new"))
+	wantFound := st.Lookup(nil, p.key())
+	if release(wantFound); len(wantFound) != 0 {
+		t.Error("not purged by its new name")
 	}
 }

@@ -78,6 +78,7 @@ func Run(t *testing.T, open Open) {
 		{"names", testNames},
 		{"find by name", testFind},
 		{"taking meanwhile", testTakingMeanwhile},
+		{"rename", testRename},
 		{"readers follow a writer", testFollow},
 		{"readers see an abort", testAbort},
 		{"readers and contexts", testReaderContext},
