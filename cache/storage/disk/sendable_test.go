@@ -82,6 +82,8 @@ func readFiles(t *testing.T, st *Store, e storage.Entry, from, n int64) (got []b
 	}
 }
 
+const skipWithoutCachestat = "the kernel, older than Linux 6.5, does not say what is in its page cache: nothing is sent from files"
+
 func needCachestat(t *testing.T) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "f")
@@ -94,7 +96,7 @@ func needCachestat(t *testing.T) {
 	}
 	defer f.Close()
 	if !f.(vfs.SystemFile).InMemory(0, 1) {
-		t.Skip("this kernel does not say what is in the page cache: nothing is sent from files")
+		t.Skip(skipWithoutCachestat)
 	}
 }
 
