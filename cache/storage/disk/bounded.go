@@ -34,25 +34,26 @@ var errSlow = fmt.Errorf("disk: does not answer: %w", storage.ErrGone)
 
 // read reads n bytes at off of a pinned segment, if the disk is in a condition to,
 // for no longer than wait; into memory that buf gives unless they lie in a block that
-// waits for the flusher (fresh is false then: what the disk has is not known).
-func (v *volume) read(s *segment, off int64, n int, wait time.Duration, buf func(int) []byte) (p []byte, fresh bool, err error) {
+// waits for the flusher: then block is that block, retained for the caller, and what
+// the disk has is not known.
+func (v *volume) read(s *segment, off int64, n int, wait time.Duration, buf func(int) []byte) (p []byte, block *counted, err error) {
 	if !s.settled.Load() {
-		if p := s.view(off, n); p != nil {
-			return p, false, nil
+		if p, block := s.view(off, n); p != nil {
+			return p, block, nil
 		}
 	}
 	f := s.file.Load()
 	if f == nil {
-		return nil, false, fmt.Errorf("disk: segment %08x has no file", s.id)
+		return nil, nil, fmt.Errorf("disk: segment %08x has no file", s.id)
 	}
 	if !v.health.begin(v.o.Clock(), wait <= lookPatience) {
-		return nil, false, errNotNow
+		return nil, nil, errNotNow
 	}
 	p = buf(n)
 	if q, ok := (*f).(vfs.NowReader); ok {
 		if got, _ := q.ReadNow(p, off); got == n {
 			v.health.end(v, nil)
-			return p, true, nil
+			return p, nil, nil
 		}
 	}
 	err = v.await(s, *f, off, p, wait)
@@ -62,9 +63,9 @@ func (v *volume) read(s *segment, off int64, n int, wait time.Duration, buf func
 		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("disk: segment %08x, %d bytes at %d: %w", s.id, n, off, err)
+		return nil, nil, fmt.Errorf("disk: segment %08x, %d bytes at %d: %w", s.id, n, off, err)
 	}
-	return p, true, nil
+	return p, nil, nil
 }
 
 // await fills p from f on another goroutine, and waits for it. After errSlow p is

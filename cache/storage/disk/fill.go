@@ -32,9 +32,20 @@ type fill struct {
 
 // piece is a run of bytes in memory. Bytes below its length never change; what it
 // has capacity for, the writer adds.
+//
+// The fill holds a reference, and so does each reader that returned bytes of it, until it
+// moves on.
 type piece struct {
+	counted
 	at  int64
 	mem []byte
+}
+
+// newPiece makes a piece with room for n bytes.
+func newPiece(at int64, n int) *piece {
+	c := &piece{at: at}
+	c.mem = c.allocate(n)
+	return c
 }
 
 type fillState uint8
@@ -161,6 +172,8 @@ func (f *fill) slice(r *reader) []byte {
 			end = min(end, r.limit)
 			p := c.mem[r.pos-c.at : end-c.at : end-c.at]
 			r.pos = end
+			c.retain()
+			r.held = &c.counted
 			return p
 		}
 	}

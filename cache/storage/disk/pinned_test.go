@@ -47,7 +47,7 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 			if took := time.Since(started); took > appendWait+firstReaderWait {
 				t.Fatalf("storing took %v", took)
 			}
-			if used := onDisk(t, st, mem); used > v.limit+v.o.segmentSize {
+			if used := bytesOnDisk(t, st, mem); used > v.limit+v.o.segmentSize {
 				t.Fatalf("%d bytes on a disk of %d", used, v.limit)
 			}
 		}
@@ -70,6 +70,7 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 		for range 300 {
 			store()
 		}
+		time.Sleep(2 * stallAfter)
 		found := 0
 		for i := range n {
 			for _, e := range st.Lookup(nil, storagetest.Key(i+1)) {

@@ -18,10 +18,11 @@ type reader struct {
 	b          *body // finished, retained; or
 	f          *fill // followed
 	pos, limit int64
-	buf        *[]byte // what the last piece lies in, where it was read
-	begun      bool    // something was read
-	frame      int     // of the hot chunks, from 1, that the last piece lies in; 0: none
-	doubt      bool    // the file gave less than was known to be there
+	buf        *[]byte  // what the last piece lies in, where it was read
+	held       *counted // what it lies in, where that is others' too, retained
+	begun      bool     // something was read
+	frame      int      // of the hot chunks, from 1, that the last piece lies in; 0: none
+	doubt      bool     // the file gave less than was known to be there
 	closed     bool
 
 	offered   storage.FilePiece // by NextFile, at offeredAt
@@ -60,6 +61,7 @@ func (e *entry) Reader(offset, n int64) storage.Reader {
 
 // Next returns the next piece.
 func (r *reader) Next(ctx context.Context) ([]byte, error) {
+	r.moveOn()
 	switch {
 	case r.closed:
 		return nil, fmt.Errorf("disk: read after close: %w", storage.ErrGone)
@@ -128,7 +130,6 @@ func (r *reader) load(x *located) ([]byte, error) {
 		n = min(n, readPiece)
 		lo, size = from, int(n)
 	}
-	r.leaveFrame()
 	var hot place
 	if known {
 		p, at, whole := r.hotPiece(x, from)
@@ -145,7 +146,7 @@ func (r *reader) load(x *located) ([]byte, error) {
 	if r.begun {
 		wait = bodyPatience
 	}
-	p, fresh, err := v.read(x.s, int64(x.off)+lo, size, wait, r.buffer)
+	p, block, err := v.read(x.s, int64(x.off)+lo, size, wait, r.buffer)
 	switch {
 	case errors.Is(err, errSlow):
 		r.buf = nil // the kernel's now
@@ -157,6 +158,7 @@ func (r *reader) load(x *located) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", storage.ErrGone, err)
 	}
 	r.begun = true
+	r.held = block
 	if hot.s != nil {
 		v.st.hot.put(hot, p)
 		return p[from-lo:][:n:n], nil
@@ -169,7 +171,7 @@ func (r *reader) load(x *located) ([]byte, error) {
 		v.mend(r.e, x)
 		return nil, fmt.Errorf("%w: %w: segment %08x at %d", storage.ErrGone, errDamaged, x.seg, x.off)
 	}
-	if fresh { // else it is not known what is on the disk
+	if block == nil { // else it is not known what is on the disk
 		x.s.setChecked(x.off, x.length)
 	}
 	return p[from : from+n : from+n], nil
@@ -188,6 +190,15 @@ func (r *reader) buffer(n int) []byte {
 		r.buf = pool.Get().(*[]byte)
 	}
 	return (*r.buf)[:n]
+}
+
+// moveOn lets go of what the last piece lies in.
+func (r *reader) moveOn() {
+	r.leaveFrame()
+	if r.held != nil {
+		r.held.release()
+		r.held = nil
+	}
 }
 
 func (r *reader) letGo() {
@@ -214,7 +225,7 @@ func (r *reader) Close() {
 	}
 	r.closed = true
 	r.offered = storage.FilePiece{}
-	r.leaveFrame()
+	r.moveOn()
 	r.letGo()
 	if f := r.f; f != nil {
 		f.mu.Lock()

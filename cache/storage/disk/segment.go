@@ -49,13 +49,16 @@ type segment struct {
 
 // block is a run of records on their way to the file. Bytes below filled never
 // change.
+//
+// The segment holds a reference, and so does whoever reads what is not written yet.
 type block struct {
+	counted
 	off int64
 	mem []byte // filled up to its length
 }
 
 const (
-	// blockSize is what a block has room for, in bytes, unless a record needs more.
+	// blockSize is what a block has room for, in bytes, unless a record needs a larger.
 	blockSize = 256 << 10
 	// checkedSpan is the shortest body whose verification is remembered; a
 	// shorter one is checked at each read, which costs a microsecond.
@@ -102,7 +105,12 @@ func (s *segment) add(size int64, fill func(mem []byte, off int64)) {
 		b = s.blocks[n-1]
 	}
 	if b == nil || int64(cap(b.mem)-len(b.mem)) < size {
-		b = &block{off: off, mem: make([]byte, 0, max(size, blockSize))}
+		room := int64(blockSize)
+		if size > minPooled {
+			room = max(size, largeBlock)
+		}
+		b = &block{off: off}
+		b.mem = b.allocate(int(room))
 		s.blocks = append(s.blocks, b)
 	}
 	at := len(b.mem)
@@ -144,6 +152,7 @@ func (s *segment) wrote(end int64) {
 		}
 		s.blocks[0] = nil
 		s.blocks = s.blocks[1:]
+		b.release()
 	}
 	if s.sealed && s.written == s.end {
 		s.blocks = nil
@@ -175,16 +184,18 @@ func (s *segment) lose() (blocks []*block, from int64) {
 	return s.blocks, s.written
 }
 
-// view returns bytes that still lie in memory, nil where they are in the file.
-func (s *segment) view(off int64, n int) []byte {
+// view returns bytes that still lie in memory, and what they lie in, retained for the
+// caller; nil where they are in the file.
+func (s *segment) view(off int64, n int) ([]byte, *counted) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := len(s.blocks) - 1; i >= 0; i-- {
 		if b := s.blocks[i]; off >= b.off && off+int64(n) <= b.off+int64(len(b.mem)) {
-			return b.mem[off-b.off:][:n:n]
+			b.retain()
+			return b.mem[off-b.off:][:n:n], &b.counted
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // isChecked reports whether the body at off was found right before.

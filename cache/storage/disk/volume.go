@@ -11,6 +11,7 @@ import (
 
 	"edge/cache/storage"
 	"edge/cache/storage/vfs"
+	"edge/message"
 )
 
 // volume is one disk: its log of segments and the index of what lies there.
@@ -30,10 +31,11 @@ type volume struct {
 	segments       []*segment // ascending; the last may be active
 	active         *segment   // nil: the next append begins one
 	nextID         uint32
-	sealed         int64         // bytes in segments that are sealed, and listed
-	condemned      int           // segments reclaimed but still pinned
-	condemnedBytes int64         // that those take
-	room           chan struct{} // closed when there may be room again; made when somebody waits
+	sealed         int64           // bytes in segments that are sealed, and listed
+	condemned      int             // segments reclaimed but still pinned
+	condemnedBytes int64           // that those take
+	heldSince      message.Instant // since when, as far as anybody asked, those are so many that nobody gets room; 0: they are not
+	room           chan struct{}   // closed when there may be room again; made when somebody waits
 	owed           map[owing]struct{}
 	owedAll        bool
 	closing        bool
@@ -143,7 +145,10 @@ func (v *volume) noRoomYet() error {
 	switch {
 	case v.stalled():
 		return errStalled
-	case v.heldUp():
+	case !v.heldUp():
+	case v.heldSince == 0:
+		v.heldSince = v.o.Clock()
+	case v.o.Clock().Sub(v.heldSince) > int64(stallAfter):
 		return errPinned
 	}
 	return errBusy
@@ -297,6 +302,9 @@ func (v *volume) departed(s *segment) {
 	v.mu.Lock()
 	v.condemned--
 	v.condemnedBytes -= s.end
+	if !v.heldUp() {
+		v.heldSince = 0
+	}
 	v.stir()
 	v.mu.Unlock()
 }

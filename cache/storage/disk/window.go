@@ -27,7 +27,7 @@ func (w *writer) slide(ctx context.Context) (int, error) {
 			w.forget(fastest)
 		}
 		if f.end-f.base()+size <= w.st.o.Window {
-			f.pieces = append(f.pieces, &piece{f.end, make([]byte, 0, size)})
+			f.pieces = append(f.pieces, newPiece(f.end, int(size)))
 			f.mu.Unlock()
 			w.count(size)
 			return int(size), nil
@@ -69,6 +69,7 @@ func (w *writer) forget(fastest int64) {
 		f.pieces[0] = nil
 		f.pieces = f.pieces[1:]
 		w.count(-int64(cap(c.mem)))
+		c.release()
 		f.stir() // readers that waited behind must learn that they fell out
 	}
 }

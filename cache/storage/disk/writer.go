@@ -128,18 +128,19 @@ func (w *writer) extend(want int) (int, error) {
 	if w.e.total >= 0 {
 		size = int(min(int64(size), w.e.total-at))
 	}
-	if w.e.total < 0 || w.part {
+	if (w.e.total < 0 || w.part) && len(f.chunks) == 0 { // it may be short
 		size = min(size, max(firstPiece, have*pieceGrowth, have+want))
 	}
-	mem := make([]byte, have, size)
+	c := newPiece(at, size)
 	w.count(int64(size - have))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if have > 0 {
-		copy(mem, f.pieces[0].mem)
-		f.pieces[0] = &piece{at, mem} // readers go on with the old one
+		c.mem = append(c.mem, f.pieces[0].mem...)
+		f.pieces[0].release() // readers go on with it
+		f.pieces[0] = c
 	} else {
-		f.pieces = []*piece{{at, mem}}
+		f.pieces = []*piece{c}
 	}
 	return size - have, nil
 }
@@ -161,6 +162,7 @@ func (w *writer) store(wait time.Duration) error {
 	w.f.chunks = append(w.f.chunks, located{x, s})
 	w.f.pieces = nil
 	w.f.mu.Unlock()
+	c.release()
 	w.count(-w.memory)
 	return nil
 }
