@@ -456,6 +456,8 @@ func TestDiskDamage(t *testing.T) {
 			}
 			t.Logf("%d answers were cut", r.cuts.Load())
 			time.Sleep(500 * time.Millisecond) // what lies beside the damage is looked at
+			r.all()                            // what lay in memory still is read from the disk now
+			time.Sleep(500 * time.Millisecond)
 			r.mayCut.Store(false)
 			r.all()
 			time.Sleep(300 * time.Millisecond)
