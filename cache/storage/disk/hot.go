@@ -54,6 +54,17 @@ const (
 	hotMemory = 16
 )
 
+// Hot returns how many bytes of memory hot chunks take, and may take.
+func (st *Store) Hot() (bytes, budget int64) {
+	h := st.hot
+	if h == nil {
+		return 0, 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int64(len(h.at)) * int64(h.size), int64(len(h.frames)) * int64(h.size)
+}
+
 // newHot returns frames of size bytes, of no more than budget bytes in all; nil where
 // that is too little.
 func newHot(budget int64, size int) (*hot, error) {

@@ -392,8 +392,9 @@ func (t *Store) Each(f func(storage.Entry) bool) {
 // or in memory, whichever is more: most that memory has, the disk has too.
 func (t *Store) Stats() storage.Stats {
 	m, d, c := t.mem.Stats(), t.disk.Stats(), &t.stats
+	hot, hotBudget := t.disk.Hot()
 	return storage.Stats{
-		Entries: max(m.Entries, d.Entries), Bytes: m.Bytes + d.Bytes, Budget: m.Budget + d.Budget,
+		Entries: max(m.Entries, d.Entries), Bytes: m.Bytes + d.Bytes + hot, Budget: m.Budget + d.Budget + hotBudget,
 		Evicted: m.Evicted + d.Evicted, Rejected: m.Rejected + d.Rejected,
 		Stored: c.stored.Load(), Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
 		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(), Aborted: c.aborted.Load(),
