@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,12 +27,7 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := st.volumes[0]
-		type slow struct {
-			r       storage.Reader
-			version uint64
-			got     []byte
-		}
-		var all []slow
+		var all []holding
 		n, refused := 0, 0
 		store := func() {
 			n++
@@ -56,28 +50,14 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 				time.Sleep(1100 * time.Millisecond)
 			}
 			for i := max(1, n-20); i <= n && len(all) < readers; i++ {
-				for _, e := range st.Lookup(nil, storagetest.Key(i)) {
-					r := e.Reader(0, -1)
-					p, err := r.Next(context.Background())
-					if err != nil {
-						t.Fatal(err)
-					}
-					all = append(all, slow{r, uint64(i), bytes.Clone(p)})
-					e.Release()
-				}
+				all = hold(t, st, i, size, all)
 			}
 		}
 		for range 300 {
 			store()
 		}
 		time.Sleep(2 * stallAfter)
-		found := 0
-		for i := range n {
-			for _, e := range st.Lookup(nil, storagetest.Key(i+1)) {
-				found++
-				e.Release()
-			}
-		}
+		found := findable(st, n)
 		t.Logf("%d stored, %d refused, %d found while %d readers hold %d MiB of %d", n, refused, found, readers, v.condemnedBytes>>20, v.limit>>20)
 		if refused == 0 || found < int(v.limit/size/2) {
 			t.Error("nothing was held up, or too much")
@@ -92,20 +72,8 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 				t.Fatalf("a refusal took %v", took)
 			}
 		}
-		for _, s := range all {
-			for {
-				p, err := s.r.Next(context.Background())
-				if err == io.EOF {
-					break
-				}
-				if err != nil {
-					t.Fatalf("a slow reader: %v", err)
-				}
-				s.got = append(s.got, p...)
-			}
-			if s.r.Close(); !bytes.Equal(s.got, pattern(s.version, size)) {
-				t.Fatalf("a slow reader got %d bytes that are not those", len(s.got))
-			}
+		for _, h := range all {
+			h.finish(t)
 		}
 		time.Sleep(2 * time.Second)
 		for i := range 100 {
@@ -119,4 +87,31 @@ func TestSlowReadersHoldSegments(t *testing.T) {
 		}
 		wantUnpinned(t, st)
 	})
+}
+
+// hold has a reader read one piece of each response under a key that keep stored, and
+// nothing more.
+func hold(t *testing.T, st *Store, key, size int, all []holding) []holding {
+	t.Helper()
+	for _, e := range st.Lookup(nil, storagetest.Key(key)) {
+		r := e.Reader(0, -1)
+		p, err := r.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, holding{r, bytes.Clone(p), pattern(uint64(key), size)})
+		e.Release()
+	}
+	return all
+}
+
+// findable returns how many responses are found under the keys 1 to n.
+func findable(st *Store, n int) (found int) {
+	for i := range n {
+		for _, e := range st.Lookup(nil, storagetest.Key(i+1)) {
+			found++
+			e.Release()
+		}
+	}
+	return found
 }

@@ -90,28 +90,7 @@ func testReclaim(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	v := st.volumes[0]
-	type holding struct {
-		r    storage.Reader
-		want []byte
-	}
 	var held []holding
-	finish := func(h holding) {
-		var got []byte
-		for {
-			p, err := h.r.Next(context.Background())
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				t.Fatalf("a reader that held on: %v after %d of %d bytes", err, len(got), len(h.want))
-			}
-			got = append(got, p...)
-		}
-		if !bytes.Equal(got, h.want) {
-			t.Fatalf("a reader that held on got %d bytes that are not those", len(got))
-		}
-		h.r.Close()
-	}
 	versions, stored := map[int]uint64{}, 0
 	sizes := map[uint64]int{}
 	for i := range 1500 {
@@ -120,13 +99,13 @@ func testReclaim(t *testing.T, seed uint64) {
 		case 0, 1: // a hit, and sometimes a long one
 			for _, e := range st.Lookup(nil, storagetest.Key(key)) {
 				if len(held) < 6 {
-					held = append(held, holding{e.Reader(0, -1), pattern(versions[key], sizes[versions[key]])})
+					held = append(held, holding{e.Reader(0, -1), nil, pattern(versions[key], sizes[versions[key]])})
 				}
 				e.Release()
 			}
 		case 2:
 			if n := len(held); n > 0 {
-				finish(held[n-1])
+				held[n-1].finish(t)
 				held = held[:n-1]
 			}
 		case 3:
@@ -149,7 +128,7 @@ func testReclaim(t *testing.T, seed uint64) {
 		}
 	}
 	for _, h := range held {
-		finish(h)
+		h.finish(t)
 	}
 	if stored < 3<<20 || st.stats.evicted.Load() == 0 {
 		t.Fatalf("%d bytes stored, %d evicted: nothing was tried", stored, st.stats.evicted.Load())
@@ -158,6 +137,31 @@ func testReclaim(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	wantUnpinned(t, st)
+}
+
+// holding is a reader that reads a piece and then nothing for a while.
+type holding struct {
+	r         storage.Reader
+	got, want []byte
+}
+
+// finish reads to the end, and wants the right bytes.
+func (h *holding) finish(t *testing.T) {
+	t.Helper()
+	for {
+		p, err := h.r.Next(context.Background())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("a reader that held on: %v after %d of %d bytes", err, len(h.got), len(h.want))
+		}
+		h.got = append(h.got, p...)
+	}
+	if !bytes.Equal(h.got, h.want) {
+		t.Fatalf("a reader that held on got %d bytes that are not those", len(h.got))
+	}
+	h.r.Close()
 }
 
 // wantNotes wants what the oldest segment's notes find to be what a walk finds, and

@@ -164,11 +164,7 @@ func TestHangingDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 20 {
-			if err := keep(st, i, uint64(i+1), 200_000); err != nil {
-				t.Fatal(err)
-			}
-		}
+		keepTwenty(t, st)
 		if err := st.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -220,16 +216,7 @@ func TestHangingDisk(t *testing.T) {
 		faulty.Set(nil)
 		close(hang)
 		time.Sleep(10 * time.Second)
-		for i := range 20 {
-			list := st.Lookup(nil, storagetest.Key(i))
-			if len(list) != 1 {
-				t.Fatalf("response %d: found %d times after the disk answered again", i, len(list))
-			}
-			if got, err := readAll(list[0]); err != nil || !bytes.Equal(got, pattern(uint64(i+1), 200_000)) {
-				t.Fatalf("response %d: %d bytes, %v", i, len(got), err)
-			}
-			list[0].Release()
-		}
+		wantTwenty(t, st)
 		if err := keep(st, 400, 401, 300_000); err != nil {
 			t.Errorf("storing after it: %v", err)
 		}
@@ -237,4 +224,28 @@ func TestHangingDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// keepTwenty stores twenty responses, which wantTwenty wants to be found.
+func keepTwenty(t *testing.T, st *Store) {
+	t.Helper()
+	for i := range 20 {
+		if err := keep(st, i, uint64(i+1), 200_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func wantTwenty(t *testing.T, st *Store) {
+	t.Helper()
+	for i := range 20 {
+		list := st.Lookup(nil, storagetest.Key(i))
+		if len(list) != 1 {
+			t.Fatalf("response %d: found %d times after the disk answered again", i, len(list))
+		}
+		if got, err := readAll(list[0]); err != nil || !bytes.Equal(got, pattern(uint64(i+1), 200_000)) {
+			t.Fatalf("response %d: %d bytes, %v", i, len(got), err)
+		}
+		list[0].Release()
+	}
 }
