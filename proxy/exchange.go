@@ -47,7 +47,9 @@ type exchange struct {
 	permitKey lock.Key
 	// permitPrimary is the key that permitKey was made from.
 	permitPrimary storage.Key
-	alone         bool // we owe the lock table an AloneDone, for permitKey
+	permitVariant []byte             // and the variant
+	led           statemachine.Range // of which run it is the permit, empty for the key's
+	alone         bool               // we owe the lock table an AloneDone, for permitKey
 	lockSpent     time.Duration
 	sequence      uint64 // the purge sequence when the fetch began
 	generation    uint32 // the key's generation when the fetch began
@@ -267,7 +269,8 @@ func (x *exchange) releaseEntries() {
 func (x *exchange) acquire(a *statemachine.Action) statemachine.Event {
 	ev := statemachine.Event{Kind: statemachine.EventLock}
 	x.flushBefore()
-	x.permitKey, x.permitPrimary = lockKey(x.key, a.Variant), x.key
+	x.permitKey, x.permitPrimary, x.permitVariant = lockKey(x.key, a.Variant), x.key, a.Variant
+	x.led = statemachine.Range{}
 	byRun := a.Run.Start < a.Run.End
 	if byRun {
 		if x.joinWhole(a, &ev) {

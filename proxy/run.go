@@ -38,6 +38,7 @@ func (x *exchange) leadRun(a *statemachine.Action) statemachine.Range {
 		led.End += a.Chunk
 	}
 	led.End = min(led.End, a.Run.End)
+	x.led = led
 	return led
 }
 
@@ -46,6 +47,14 @@ func (x *exchange) leadRun(a *statemachine.Action) statemachine.Range {
 // that of the key.
 func (x *exchange) leadAlso(permit *lock.Permit[*fill], f *fill) {
 	variant, chunk := f.head.Nominated, x.route.Policy.Chunk
+	if f.part.Start < f.part.End && chunk > 0 {
+		// Less came than was led: those who wait for the rest are not answered.
+		for at := x.led.Start - x.led.Start%chunk; at < x.led.End; at += chunk {
+			if at+chunk <= f.part.Start || at >= f.part.End {
+				permit.Cede(runKey(x.key, x.permitVariant, at/chunk))
+			}
+		}
+	}
 	switch {
 	case f.part == (statemachine.Range{}):
 		if f.ignored {

@@ -527,6 +527,35 @@ func TestAlso(t *testing.T) {
 }
 
 // A second key is as old as its leader.
+// Who waits for a key that was ceded leads it, and hears nothing of the rest.
+func TestCede(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New[string]()
+		p := lead(t, table, keyOf(1))
+		p.Also(keyOf(2))
+		p.Also(keyOf(3))
+		c := acquire(context.Background(), table, keyOf(2), nil)
+		synctest.Wait()
+		p.Cede(keyOf(2))
+		p.Cede(keyOf(9)) // never held
+		r := <-c
+		if r.outcome != Leader {
+			t.Fatalf("the waiter got %v, want leader", r.outcome)
+		}
+		p.Publish("flight")
+		p.Cede(keyOf(3)) // somebody may have it already
+		if r := <-acquire(context.Background(), table, keyOf(3), nil); r.outcome != Streaming {
+			t.Errorf("a published key: %v, want streaming", r.outcome)
+		}
+		if _, ok := table.Flight(keyOf(2)); ok {
+			t.Error("a ceded key has the flight")
+		}
+		r.permit.Release(StatusStored)
+		p.Release(StatusStored)
+		empty(t, table)
+	})
+}
+
 func TestAlsoKeepsAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := New[string]()

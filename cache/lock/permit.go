@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -79,6 +80,20 @@ func (p *Permit[F]) Also(key Key) bool {
 	e.published, e.flight = p.published, p.flight
 	p.keys = append(p.keys, key)
 	return true
+}
+
+// Cede gives one of several keys up before the others: what was fetched does not
+// answer those who wait for it. The longest waiting leads in its place. It does
+// nothing where the Permit has no such key, or published something already.
+func (p *Permit[F]) Cede(key Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.keys, key)
+	if i < 0 || p.released || p.published {
+		return
+	}
+	p.keys = slices.Delete(p.keys, i, i+1)
+	p.release(key, StatusPassed)
 }
 
 // Release ends the lead of all the Permit's keys and tells those who wait.

@@ -287,7 +287,7 @@ func (m *HTTPCache) classifyRunFlight(ev *Event) (Outcome, Reason) {
 		// What lies beyond the end is answered by the head alone.
 	case !ev.Part.empty():
 		if first < ev.Part.Start || first >= ev.Part.End {
-			return mayGoAlone, m.decision.Forward
+			return m.compete()
 		}
 	// The origin was asked for a range and sends the whole: it would again.
 	case ev.Ignored && first >= ev.Reached.Start:
@@ -303,10 +303,17 @@ func (m *HTTPCache) classifyRunFlight(ev *Event) (Outcome, Reason) {
 
 // apartFrom has the request compete for its run, whatever is filled for others.
 func (m *HTTPCache) apartFrom() (Outcome, Reason) {
-	m.tries++
-	if m.apart || m.tries > m.policy.LockTries {
+	if m.apart {
 		return mayGoAlone, m.decision.Forward
 	}
 	m.apart = true
+	return m.compete()
+}
+
+// compete has the request try once more, a bounded number of times.
+func (m *HTTPCache) compete() (Outcome, Reason) {
+	if m.tries++; m.tries > m.policy.LockTries {
+		return mayGoAlone, m.decision.Forward
+	}
 	return mustCompete, m.decision.Forward
 }
