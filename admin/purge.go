@@ -129,7 +129,7 @@ func (s *Server) receipt(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, errors.New("no purge of that id is remembered"))
 		return
 	}
-	reply(w, http.StatusOK, receipt.Answer(nil))
+	reply(w, http.StatusOK, receipt.Answer(s.opt.Purges.Ledger.Durable(receipt)))
 }
 
 // event is a purge in the list.
@@ -311,6 +311,12 @@ func (s *Sources) collectPurges(e exporter) {
 		broken = 1
 	}
 	e.gauge("edge_purge_journal_bytes", "Size of the purge journal.", float64(v.JournalBytes))
+	const disks = "Disks by what they know of the purge journal: marked as not to be believed after a restart, not told how far it goes, out of use because neither can be written."
+	e.gauge("edge_purge_disks", disks, float64(v.Guard.Disks), "state", "all")
+	e.gauge("edge_purge_disks", disks, float64(v.Guard.Marked), "state", "marked")
+	e.gauge("edge_purge_disks", disks, float64(v.Guard.Untold), "state", "untold")
+	e.gauge("edge_purge_disks", disks, float64(v.Guard.Out), "state", "out")
+	e.counter("edge_purge_disks_softened_total", "Disks that may have missed purges, so that all of them counts as stale.", v.Softened)
 	e.gauge("edge_purge_journal_broken", "1 while the purge journal cannot be written.", broken)
 	e.counter("edge_purge_journal_failures_total", "Failures to write the purge journal.", uint64(v.Failures))
 	e.counter("edge_purge_journal_syncs_total", "Syncs of the purge journal.", uint64(v.Syncs))

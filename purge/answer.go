@@ -17,9 +17,11 @@ type Answer struct {
 	Soft    bool  `json:"soft"`
 	// Applied: it is in force. Durable: it is on stable storage, or there is no
 	// journal because nothing that is stored outlives the process either.
-	Applied bool  `json:"applied"`
-	Durable bool  `json:"durable"`
-	Nodes   Nodes `json:"nodes"`
+	Applied bool `json:"applied"`
+	Durable bool `json:"durable"`
+	// Detail says, where it is not durable, what a restart would do.
+	Detail string `json:"detail,omitempty"`
+	Nodes  Nodes  `json:"nodes"`
 }
 
 // Nodes is how many nodes a purge concerns, and where it is in force. There is
@@ -54,7 +56,9 @@ func (l *Ledger) Request(ctx context.Context, p *Purge) (status int, answer any)
 		return status, &Refusal{Error: err.Error()}
 	}
 	if err != nil {
-		return 503, r.Answer(err)
+		a := r.Answer(err)
+		a.Detail = l.Guard().String()
+		return 503, a
 	}
 	r.Wait(l.CountWait())
 	return 200, r.Answer(nil)

@@ -41,11 +41,13 @@ type journal struct {
 	// whole returns everything that the file must hold. It takes, under the
 	// same lock under which batches are added to, the batch being gathered,
 	// which is then covered.
-	whole func() (data []byte, covered *batch)
-	// synced is told after each sync somebody waited for; health with an error
-	// when the journal stops being written, and with nil when it is again.
-	synced func()
-	health func(error)
+	whole func() (data []byte, last uint64, covered *batch)
+	// synced is told how far the journal is durable, before anybody who waits for
+	// that is; failing that it cannot be written, likewise; health with an error
+	// when it stops being written, and with nil when it is again.
+	synced  func(seq uint64)
+	failing func()
+	health  func(error)
 
 	mu  sync.Mutex // a leaf
 	cur *batch
@@ -56,11 +58,14 @@ type journal struct {
 
 	// Owned by the goroutine.
 	file    journalFile // nil: to be written anew
+	written uint64      // the newest sequence in the file
+	told    uint64      // how far synced was told
 	dirty   bool
 	syncAt  message.Instant
 	retryAt message.Instant
 
-	compact atomic.Bool // the whole is wanted anew
+	durable atomic.Uint64 // every purge up to it is on stable storage
+	compact atomic.Bool   // the whole is wanted anew
 	size    atomic.Int64
 	syncs   atomic.Int64
 	syncNS  atomic.Int64
@@ -144,26 +149,38 @@ func (j *journal) run() {
 // write puts a batch, or the whole, into the file.
 func (j *journal) write(b *batch) error {
 	var err error
+	var covered *batch // with b
 	switch {
 	case j.file != nil && j.compact.Swap(false):
-		err = j.replace(b)
+		covered, err = j.replace(b)
 	case j.file != nil:
 		err = j.append(b)
 	case b.sync || j.clock() >= j.retryAt:
-		err = j.rewrite()
+		covered, err = j.rewrite()
 	default:
 		return ErrNotDurable
 	}
 	if err != nil {
-		return j.giveUp(err)
+		err = j.giveUp(err)
+	} else {
+		j.goOn()
+	}
+	if covered != nil {
+		covered.err = err
+		close(covered.done)
+	}
+	return err
+}
+
+// goOn tells of what is on stable storage.
+func (j *journal) goOn() {
+	if durable := j.durable.Load(); durable > j.told {
+		j.told = durable
+		j.synced(durable)
 	}
 	if j.broken.Swap(false) {
 		j.health(nil)
 	}
-	if b.sync {
-		j.synced()
-	}
-	return nil
 }
 
 // giveUp lets go of a file of which nothing is known any more.
@@ -178,49 +195,43 @@ func (j *journal) giveUp(err error) error {
 	if !j.broken.Swap(true) {
 		j.health(err)
 	}
+	j.failing()
 	return fmt.Errorf("%w: %w", ErrNotDurable, err)
 }
 
 // replace writes the whole, which covers b, or where that fails before the file
-// there is was replaced, appends b to that.
-func (j *journal) replace(b *batch) error {
-	data, covered := j.whole()
+// there is was replaced, appends b to that. It returns the batch that the whole
+// covers too, for the caller to end.
+func (j *journal) replace(b *batch) (covered *batch, err error) {
+	data, last, covered := j.whole()
 	f, replaced, err := writeJournal(j.fs, j.path, data)
 	switch {
 	case err == nil:
 		_ = j.file.Close() // what it held is in the new one
-		j.adopt(f, data)
+		j.adopt(f, data, last)
 	case !replaced:
 		if err = j.append(b); err == nil {
 			err = j.append(covered)
 		}
 	}
-	return covered.end(err)
+	return covered, err
 }
 
-// rewrite writes the whole where there is no file to go on with.
-func (j *journal) rewrite() error {
-	data, covered := j.whole()
+// rewrite is replace where there is no file to go on with.
+func (j *journal) rewrite() (covered *batch, err error) {
+	data, last, covered := j.whole()
 	f, _, err := writeJournal(j.fs, j.path, data)
 	if err == nil {
-		j.adopt(f, data)
+		j.adopt(f, data, last)
 	}
-	return covered.end(err)
+	return covered, err
 }
 
-func (j *journal) adopt(f journalFile, data []byte) {
-	j.file, j.dirty = f, false
+func (j *journal) adopt(f journalFile, data []byte, last uint64) {
+	j.file, j.dirty, j.written = f, false, last
+	j.durable.Store(last)
 	j.size.Store(int64(len(data)))
 	j.syncs.Add(1)
-}
-
-// end tells who waits for b what became of it. It returns err.
-func (b *batch) end(err error) error {
-	if err != nil {
-		b.err = fmt.Errorf("%w: %w", ErrNotDurable, err)
-	}
-	close(b.done)
-	return err
 }
 
 // append writes a batch behind the others, and syncs where somebody waits or
@@ -232,6 +243,7 @@ func (j *journal) append(b *batch) error {
 		if err != nil {
 			return fmt.Errorf("purge: writing the journal: %w", err)
 		}
+		j.written = max(j.written, b.seq)
 		if !j.dirty {
 			j.dirty, j.syncAt = true, j.clock().Add(int64(syncDelay))
 		}
@@ -246,7 +258,14 @@ func (j *journal) append(b *batch) error {
 	j.syncs.Add(1)
 	j.syncNS.Add(j.clock().Sub(began))
 	j.dirty = false
+	j.durable.Store(j.written)
 	return nil
+}
+
+// aside gives the journal another name, so that the next process finds none. It can
+// succeed where nothing can be written. False: it did not.
+func (j *journal) aside() bool {
+	return j.fs.Rename(j.path, j.path+".incomplete") == nil && j.fs.SyncDir(j.path) == nil
 }
 
 // flush waits until all that was added is on stable storage.

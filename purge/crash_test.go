@@ -22,6 +22,8 @@ type forgetful struct {
 	// failAt is the operation, from 1, that fails; failFor how many after it
 	// do. 0: none.
 	failAt, failFor int
+	// noData: nothing can be written to files; names can be changed.
+	noData bool
 	// onSync, where not nil, is called before each sync of a file.
 	onSync func()
 }
@@ -132,7 +134,7 @@ type openInode struct {
 func (o *openInode) Write(p []byte) (int, error) {
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
-	if o.f.fails() {
+	if o.f.fails() || o.f.noData {
 		o.i.data = append(o.i.data, p[:len(p)/2]...)
 		return len(p) / 2, errInjected
 	}

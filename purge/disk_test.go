@@ -2,34 +2,96 @@ package purge
 
 import (
 	"errors"
+	"sync"
 	"testing"
 )
 
-// fakeDisk is a disk that remembers.
+// fakeDisk is a disk that remembers. seq and epoch are what it has after a kill.
 type fakeDisk struct {
-	epoch   string
-	seq     uint64
-	soft    int
-	seenErr error
-	softErr error
+	mu                             sync.Mutex
+	epoch                          string
+	seq                            uint64
+	soft, forgotten                int
+	seenErr, softErr, sawErr, fErr error
+	out                            error
 }
 
-func (d *fakeDisk) Seen() (string, uint64, error) { return d.epoch, d.seq, d.seenErr }
-func (d *fakeDisk) Saw(epoch string, seq uint64) error {
-	d.epoch, d.seq = epoch, seq
-	return nil
+func (d *fakeDisk) Name() string { return "fake" }
+
+func (d *fakeDisk) Seen() (string, uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.epoch, d.seq, d.seenErr
 }
+
+func (d *fakeDisk) Saw(epoch string, seq uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sawErr == nil {
+		d.epoch, d.seq = epoch, seq
+	}
+	return d.sawErr
+}
+
+func (d *fakeDisk) Sync() error { return nil }
+
+func (d *fakeDisk) Forget() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fErr == nil {
+		d.epoch, d.seq = "", Missed
+		d.forgotten++
+	}
+	return d.fErr
+}
+
 func (d *fakeDisk) SoftPurge() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.soft++
 	return d.softErr
 }
 
-// attach opens a ledger and attaches a disk.
-func attach(t *testing.T, f *forgetful, d *fakeDisk) *Ledger {
+func (d *fakeDisk) Use(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out = why
+}
+
+func (d *fakeDisk) Close() error { return nil }
+
+// fault makes the disk fail in all, or nothing.
+func (d *fakeDisk) fault(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sawErr, d.fErr = err, err
+}
+
+func (d *fakeDisk) now() (epoch string, seq uint64, out bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.epoch, d.seq, d.out != nil
+}
+
+// like is another disk, with the same position.
+func (d *fakeDisk) like() *fakeDisk {
+	epoch, seq, _ := d.now()
+	return &fakeDisk{epoch: epoch, seq: seq}
+}
+
+// attach opens a ledger and attaches disks, as a process does.
+func attach(t *testing.T, f *forgetful, disks ...*fakeDisk) *Ledger {
 	t.Helper()
-	l := open(t, Options{Path: "j", files: f})
-	if err := l.Attach(d); err != nil {
-		t.Fatal(err)
+	o := Options{Path: "j", files: f}
+	for _, d := range disks {
+		epoch, seq, _ := d.now()
+		o.Positions = append(o.Positions, Position{epoch, seq})
+	}
+	l := open(t, o)
+	for _, d := range disks {
+		if err := l.Attach(d); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return l
 }
@@ -41,11 +103,11 @@ func TestDisks(t *testing.T) {
 	d := &fakeDisk{}
 	l := attach(t, f, d)
 	mustPurge(t, l, Hard, must(ByTag("a")))
-	_ = l.Close()
-	if d.soft != 0 || d.seq < l.began+1 {
+	if d.soft != 0 || d.seq != l.began+1 {
 		t.Fatalf("a new disk: %+v", d)
 	}
-	detached := *d
+	_ = l.Close()
+	detached := d.like()
 
 	l = attach(t, f, d)
 	mustPurge(t, l, Hard, must(ByTag("b")))
@@ -55,8 +117,8 @@ func TestDisks(t *testing.T) {
 	}
 	_ = l.Close()
 
-	behind := detached // the journal still holds what it missed
-	l = attach(t, f, &behind)
+	behind := detached.like() // the journal still holds what it missed
+	l = attach(t, f, behind)
 	if behind.soft != 0 {
 		t.Error("a disk that the journal can bring up to date was purged")
 	}
@@ -69,14 +131,14 @@ func TestDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	behind = detached
-	_ = attach(t, f, &behind).Close()
+	behind = detached.like()
+	_ = attach(t, f, behind).Close()
 	if behind.soft != 1 {
 		t.Error("a disk behind the journal's tail was not purged")
 	}
 
-	lost := *d
-	l = attach(t, newForgetful(), &lost)
+	lost := d.like()
+	l = attach(t, newForgetful(), lost)
 	if lost.soft != 1 {
 		t.Error("with the journal lost, the disk was not purged")
 	}
@@ -90,8 +152,8 @@ func TestDisksAhead(t *testing.T) {
 	lost := &fakeDisk{}
 	l := attach(t, newForgetful(), lost)
 	_ = l.Close()
-	ahead := fakeDisk{epoch: lost.epoch, seq: lost.seq + 100*runSpan}
-	l = attach(t, l.journal.fs.(*forgetful), &ahead)
+	ahead := &fakeDisk{epoch: lost.epoch, seq: lost.seq + 100*runSpan}
+	l = attach(t, l.journal.fs.(*forgetful), ahead)
 	if ahead.soft != 1 || l.Sequence() <= lost.seq+100*runSpan {
 		t.Error("a journal that lost its end goes unnoticed")
 	}
@@ -100,9 +162,197 @@ func TestDisksAhead(t *testing.T) {
 	if l = open(t, Options{Path: "j", files: l.journal.fs}); l.Sequence() <= last {
 		t.Error("the numbers that were passed over are given after all")
 	}
-	for _, bad := range []*fakeDisk{{seenErr: errInjected}, {epoch: "x", softErr: errInjected}} {
-		if err := l.Attach(bad); !errors.Is(err, errInjected) {
-			t.Errorf("%v", err)
+	unread := &fakeDisk{epoch: lost.epoch, seq: lost.seq, seenErr: errInjected}
+	if err := l.Attach(unread); err != nil || unread.soft != 1 {
+		t.Errorf("a disk whose position cannot be read: %v, %+v", err, unread)
+	}
+}
+
+// TestSoftPurgeIsOwed: a disk on which that it was soft-purged does not last is told no
+// position, so that the next process does it again.
+func TestSoftPurgeIsOwed(t *testing.T) {
+	d := &fakeDisk{epoch: "another", seq: 5, softErr: errInjected}
+	f := newForgetful()
+	l := attach(t, f, d)
+	mustPurge(t, l, Hard, must(ByTag("a")))
+	if epoch, seq, _ := d.now(); epoch != "another" || seq != 5 || d.soft < 1 {
+		t.Errorf("%+v", d)
+	}
+	d.mu.Lock()
+	d.softErr = nil
+	d.mu.Unlock()
+	mustPurge(t, l, Hard, must(ByTag("b")))
+	eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
+	_ = l.Close()
+	d = d.like()
+	if attach(t, f, d); d.soft != 0 {
+		t.Error("it is purged again")
+	}
+}
+
+// broken makes everything that is written to the journal fail, or nothing.
+func (f *forgetful) broken(yes bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failAt = 0; yes {
+		f.failAt, f.failFor = f.ops+1, 1<<30
+	}
+}
+
+// wantNotDurable purges, and wants just that.
+func wantNotDurable(t *testing.T, l *Ledger, tag string) *Receipt {
+	t.Helper()
+	r, err := l.Purge(t.Context(), &Purge{Selectors: []Selector{must(ByTag(tag))}, Mode: Hard})
+	if !errors.Is(err, ErrNotDurable) || r == nil || l.Durable(r) == nil {
+		t.Fatalf("%v", err)
+	}
+	return r
+}
+
+// TestMarkedBeforeTheAnswer: whoever is told that a purge is not durable can rely on
+// the disks' being marked, each for the others; and when the journal is written again
+// everything is as it was.
+func TestMarkedBeforeTheAnswer(t *testing.T) {
+	f := newForgetful()
+	a, b := &fakeDisk{}, &fakeDisk{}
+	l := attach(t, f, a, b)
+	mustPurge(t, l, Hard, must(ByTag("before")))
+	b.fault(errInjected)
+	f.broken(true)
+	r := wantNotDurable(t, l, "x")
+	if _, seq, out := a.now(); seq != Missed || out {
+		t.Errorf("a disk that can be written: %d, out %v", seq, out)
+	}
+	if _, seq, out := b.now(); seq == Missed || !out {
+		t.Errorf("a disk that cannot: %d, out %v", seq, out)
+	}
+	if g := l.Guard(); g.Marked != 1 || g.Out != 1 || g.Aside {
+		t.Errorf("%+v", g)
+	}
+	for _, left := range []*forgetful{f.kill(), f.crash(0)} {
+		a2, b2 := a.like(), b.like()
+		if next := attach(t, left, a2, b2); a2.soft != 1 || b2.soft != 1 || next.epoch == l.epoch {
+			t.Errorf("after a restart: %+v, %+v", a2, b2)
 		}
 	}
+	b.fault(nil)
+	f.broken(false)
+	eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
+	for _, d := range []*fakeDisk{a, b} {
+		eventually(t, "the disk", func() bool { _, seq, out := d.now(); return seq == l.Sequence() && !out })
+	}
+	a, b = a.like(), b.like()
+	attach(t, f.kill(), a, b)
+	if a.soft != 0 || b.soft != 0 {
+		t.Error("disks are purged though the journal holds everything")
+	}
+}
+
+// TestForgottenWhereThereIsNoRoom: the position is taken away where it cannot be
+// written.
+func TestForgottenWhereThereIsNoRoom(t *testing.T) {
+	f, d := newForgetful(), &fakeDisk{}
+	l := attach(t, f, d)
+	d.mu.Lock()
+	d.sawErr = errInjected
+	d.mu.Unlock()
+	f.broken(true)
+	wantNotDurable(t, l, "x")
+	if _, seq, out := d.now(); seq != Missed || out || d.forgotten == 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestJournalPutAside: where no disk can be marked, the journal is made unfindable; and
+// where not even that can be done, the disks are out of use until something can.
+func TestJournalPutAside(t *testing.T) {
+	f, d := newForgetful(), &fakeDisk{}
+	l := attach(t, f, d)
+	d.fault(errInjected)
+	f.mu.Lock()
+	f.noData = true
+	f.mu.Unlock()
+	r := wantNotDurable(t, l, "x")
+	if _, _, out := d.now(); out || !l.Guard().Aside {
+		t.Errorf("%+v", l.Guard())
+	}
+	next := d.like()
+	if attach(t, f.kill(), next); next.soft != 1 {
+		t.Error("believed after a restart")
+	}
+	f.mu.Lock()
+	f.noData = false
+	f.mu.Unlock()
+	d.fault(nil)
+	eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
+	eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
+	next = d.like()
+	if attach(t, f.kill(), next); next.soft != 0 {
+		t.Error("not believed though the journal is whole")
+	}
+
+	d.fault(errInjected)
+	f.broken(true)
+	wantNotDurable(t, l, "y")
+	if _, _, out := d.now(); !out || l.Guard().Out != 1 {
+		t.Errorf("nothing can be written, and the disk is used: %+v", l.Guard())
+	}
+	d.fault(nil)
+	eventually(t, "the disk, marked", func() bool { _, seq, out := d.now(); return seq == Missed && !out })
+}
+
+// TestJournalLosesItsEnd: whatever is cut off the journal, or if an older copy takes
+// its place, no disk is believed that knows of more; and a whole one is.
+func TestJournalLosesItsEnd(t *testing.T) {
+	f, d := newForgetful(), &fakeDisk{}
+	l := attach(t, f, d)
+	mustPurge(t, l, Hard, must(ByTag("early")))
+	_ = l.Close()
+	early := f.kill()
+	l = attach(t, f, d)
+	older := f.kill()
+	for _, tag := range []string{"a", "b", "c"} {
+		mustPurge(t, l, Hard, must(ByTag(tag)))
+	}
+	whole := f.kill()
+	size := len(whole.names["j"].data)
+	for cut := size; cut >= 0; cut-- {
+		left := whole.kill()
+		i := left.names["j"]
+		i.data, i.synced = i.data[:cut], cut
+		if !unbelieved(t, left, d) && cut < size {
+			t.Fatalf("cut to %d of %d bytes, it is believed", cut, size)
+		}
+	}
+	if unbelieved(t, whole.kill(), d) {
+		t.Error("the whole journal is not believed")
+	}
+	for name, left := range map[string]*forgetful{"the run before": early, "the run's start": older, "none": newForgetful()} {
+		if !unbelieved(t, left, d) {
+			t.Errorf("%s: believed", name)
+		}
+	}
+	// It is noticed by the other disks too, and however often the start is tried.
+	left, behind := older, d.like()
+	behind.seq--
+	o := Options{Path: "j", files: left, Clock: clock, Positions: []Position{{d.epoch, d.seq}, {behind.epoch, behind.seq}}}
+	first, err := Open(o) // and then the power goes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	again, other := d.like(), behind
+	if attach(t, left.crash(0), again, other); again.soft != 1 || other.soft != 1 {
+		t.Errorf("%d, %d: believed after a start that did not end", again.soft, other.soft)
+	}
+}
+
+// unbelieved says whether a process that starts with a journal soft-purges a disk with
+// the position of d.
+func unbelieved(t *testing.T, f *forgetful, d *fakeDisk) bool {
+	t.Helper()
+	own := d.like()
+	l := attach(t, f, own)
+	defer l.Close()
+	return own.soft > 0
 }

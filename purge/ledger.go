@@ -20,6 +20,9 @@ type Options struct {
 	// Path is the journal's file. Empty: purges are kept in memory only, which
 	// is enough where the responses are too.
 	Path string
+	// Positions are those of the disks that will be attached, read before anything
+	// else has happened: by them a journal that is not whole is known.
+	Positions []Position
 	// OnJournal is told with an error when the journal stops being written, and
 	// with nil when it is again. May be nil; must not block.
 	OnJournal func(error)
@@ -54,15 +57,16 @@ type Ledger struct {
 	floor    uint64
 	swept    uint64 // every stored response has been judged up to here
 	changed  chan struct{}
-	disks    []Disk
 	closed   bool
 
 	receipts receipts
 	groups   groupSet
 	sweeper  sweeper
+	guards   guards
 	pruned   message.Instant
 	counts   [numKinds][numModes]atomic.Uint64
 	taken    atomic.Uint64
+	softened atomic.Uint64 // disks that may have missed purges
 }
 
 var (
@@ -93,6 +97,7 @@ func Open(o Options) (*Ledger, error) {
 	l.pruned = l.clock()
 	l.receipts.init()
 	l.sweeper.init()
+	l.guards.init(l.log, l.clock)
 	_, _ = rand.Read(l.epoch[:]) // never fails
 	l.index.Store(newIndex())
 	if o.Path == "" {
@@ -102,7 +107,7 @@ func Open(o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("purge: the journal: %w", err)
 	}
-	if err := l.replay(o.files, o.Path); err != nil {
+	if err := l.replay(&o); err != nil {
 		unlock()
 		return nil, err
 	}
@@ -111,7 +116,8 @@ func Open(o Options) (*Ledger, error) {
 }
 
 // replay takes over the journal of the process before.
-func (l *Ledger) replay(fs filesystem, path string) error {
+func (l *Ledger) replay(o *Options) error {
+	fs, path := o.files, o.Path
 	c, err := readJournal(fs, path)
 	if err != nil {
 		return err
@@ -124,6 +130,9 @@ func (l *Ledger) replay(fs filesystem, path string) error {
 		if err := fs.Rename(path, path+".damaged"); err != nil {
 			return fmt.Errorf("purge: keeping a damaged journal aside: %w", err)
 		}
+		c.epoch = l.epoch
+	} else if c.lost(o.Positions) {
+		l.log.Error("a disk knows of purges that the purge journal has lost: it goes on as another, and disks count as purged", "path", path)
 		c.epoch = l.epoch
 	}
 	l.epoch, l.floor = c.epoch, c.floor
@@ -138,20 +147,20 @@ func (l *Ledger) replay(fs filesystem, path string) error {
 	l.replayed = c.last
 	l.began = (c.last/runSpan + 1) * runSpan
 	l.seq.Store(l.began)
-	j := &journal{fs: fs, path: path, clock: l.clock, synced: l.tellDisks, health: l.health, cur: newBatch(),
+	j := &journal{fs: fs, path: path, clock: l.clock, synced: l.guards.tell, failing: l.fail, health: l.health, cur: newBatch(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	j.whole = func() ([]byte, *batch) { return l.whole(j) }
+	j.whole = func() ([]byte, uint64, *batch) { return l.whole(j) }
 	l.journal = j
-	if err := j.rewrite(); err != nil {
+	if _, err := j.rewrite(); err != nil {
 		return err
 	}
 	go j.run()
 	return nil
 }
 
-// whole returns all that the journal must hold, and takes the batch that is
-// being gathered.
-func (l *Ledger) whole(j *journal) ([]byte, *batch) {
+// whole returns all that the journal must hold, with the newest sequence, and takes
+// the batch that is being gathered.
+func (l *Ledger) whole(j *journal) ([]byte, uint64, *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	data := appendHeader(nil, l.epoch, l.floor)
@@ -169,13 +178,13 @@ func (l *Ledger) whole(j *journal) ([]byte, *batch) {
 	if !started && l.began > l.floor {
 		start()
 	}
-	return data, j.take()
+	return data, l.seq.Load(), j.take()
 }
 
 // health is told by the journal.
 func (l *Ledger) health(err error) {
 	if err != nil {
-		l.log.Error("the purge journal cannot be written: purges are in force, but do not survive this process", "error", err)
+		l.log.Error("the purge journal cannot be written: purges are in force, but not on stable storage", "error", err)
 	} else {
 		l.log.Info("the purge journal is written again")
 	}
@@ -236,6 +245,9 @@ func (l *Ledger) Purge(ctx context.Context, p *Purge) (*Receipt, error) {
 	case <-b.done:
 		return receipt, b.err
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // else nobody is told
+			l.guards.fail(receipt.Sequence, nil)
+		}
 		return receipt, fmt.Errorf("%w yet: %w", ErrNotDurable, context.Cause(ctx))
 	}
 }
@@ -283,6 +295,9 @@ func (l *Ledger) enter(p *Purge, wait bool) (*Receipt, *batch, error) {
 	for _, s := range r.Selectors {
 		l.counts[s.Kind][r.Mode].Add(1)
 	}
+	if l.due() {
+		l.sweeper.want() // what clients cause has no other that wants it
+	}
 	// From here on it is in force: the index first, then the number by which
 	// look-ups learn that there is something to ask.
 	l.seq.Store(r.seq)
@@ -312,9 +327,13 @@ func (l *Ledger) Close() error {
 	l.mu.Unlock()
 	l.sweeper.close()
 	if l.journal == nil {
-		return nil
+		return l.guards.close()
 	}
 	err := l.journal.close()
+	if err != nil {
+		l.guards.fail(l.seq.Load(), nil)
+	}
+	err = errors.Join(err, l.guards.close())
 	l.unlock()
 	if err != nil {
 		return err

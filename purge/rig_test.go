@@ -35,6 +35,16 @@ func (l *Ledger) settleNow(taker storage.Taker) {
 	l.settle(taker)
 }
 
+// eventually waits for something that takes a few seconds at most.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // fataler is what helpers need of a test or of rapid's.
 type fataler interface {
 	Helper()

@@ -26,6 +26,10 @@ type Stats struct {
 	// synced and SyncSeconds how long that took in all.
 	Failures, Syncs int64
 	SyncSeconds     float64
+	// Guard is the state of the disks. Softened is how many disks were soft-purged
+	// whole because they may have missed purges.
+	Guard    Guard
+	Softened uint64
 }
 
 // Count is how many purges there were of a kind and mode.
@@ -39,6 +43,7 @@ type Count struct {
 func (l *Ledger) Stats() Stats {
 	s := Stats{Counting: int64(l.receipts.pending()), Taken: l.taken.Load(), Visited: l.sweeper.visited.Load(),
 		Sweeps: l.sweeper.sweeps.Load(), Marked: l.sweeper.left.Load(), Sweeping: l.sweeper.running.Load(), Sequence: l.seq.Load()}
+	s.Guard, s.Softened = l.guards.state(), l.softened.Load()
 	l.mu.Lock()
 	s.Live, s.Floor = int64(l.named), l.floor
 	l.mu.Unlock()

@@ -244,7 +244,7 @@ func (c *purgeClient) ask(ctx context.Context, method, path string, body []byte)
 	case resp.StatusCode == http.StatusOK:
 		return said.Answer, nil
 	case resp.StatusCode == http.StatusServiceUnavailable && said.Applied:
-		return said.Answer, errors.New("purged, but the journal cannot be written: it will not survive the node's process")
+		return said.Answer, fmt.Errorf("purged, but not durably: %s", said.Detail)
 	case resp.StatusCode == http.StatusBadRequest:
 		return answer, fmt.Errorf("%w: %s", errRefused, said.Error)
 	}

@@ -23,7 +23,7 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 	if err != nil {
 		return err
 	}
-	n.ledger, err = purge.Open(purge.Options{Path: path, Clock: clock, Logger: n.log})
+	n.ledger, err = purge.Open(purge.Options{Path: path, Positions: n.positions(), Clock: clock, Logger: n.log})
 	if err != nil {
 		n.ledger = nil
 		return fmt.Errorf("journal.path: %w", err)

@@ -9,6 +9,8 @@ import (
 	"edge/cache/storage"
 	"edge/cache/storage/disk"
 	"edge/cache/storage/tiered"
+	"edge/cache/storage/vfs"
+	"edge/purge"
 )
 
 // journalName is the purge journal's name beside the first disk, where
@@ -50,7 +52,28 @@ func (n *node) openStore(clock storage.Clock) error {
 		return fmt.Errorf("cache.disk: %w", err)
 	}
 	n.store = t
+	for _, d := range t.Disk().Journaled() { // before anything is looked up
+		if err := n.ledger.Attach(d); err != nil {
+			return fmt.Errorf("cache.disk: %s: %w", d.Name(), err)
+		}
+	}
 	return nil
+}
+
+// A disk's position is written by one room and understood by the other.
+const _ = uint64(purge.Missed - disk.Missed)
+
+// positions are how far each disk knows the purge journal.
+func (n *node) positions() []purge.Position {
+	var list []purge.Position
+	for _, d := range n.config.Cache.Disk {
+		epoch, seq, err := disk.ReadPosition(vfs.OS{}, d.Path)
+		if err != nil {
+			n.log.Warn("a disk's position in the purge journal cannot be read", "error", err)
+		}
+		list = append(list, purge.Position{Epoch: epoch, Sequence: seq})
+	}
+	return list
 }
 
 // entries is what the admin API lists stored responses by.

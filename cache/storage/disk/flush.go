@@ -36,7 +36,7 @@ func (v *volume) flusher() {
 // flush writes what is pending, oldest first, and syncs what is sealed, or
 // everything.
 func (v *volume) flush(sync bool) {
-	if v.health.writesOut() {
+	if v.health.noWrite.Load() {
 		return
 	}
 	list := v.unsettled()

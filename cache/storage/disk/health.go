@@ -21,6 +21,8 @@ type health struct {
 	idle       time.Duration // since it was last looked at, while out; the flusher's
 	noWrite    atomic.Bool
 	noRead     atomic.Bool
+	barErr     error // why the disk was taken out by its user (Journaled.Use)
+	barred     atomic.Bool
 	readFails  atomic.Int32 // in a row
 	reading    atomic.Int32 // reads under way
 	lastAnswer atomic.Int64 // the instant when a read last ended, or began where none was under way; 0: none is
@@ -38,8 +40,18 @@ const (
 	slowAfter = 500 * time.Millisecond
 )
 
-func (h *health) writesOut() bool { return h.noWrite.Load() }
-func (h *health) readsOut() bool  { return h.noRead.Load() }
+func (h *health) writesOut() bool { return h.noWrite.Load() || h.barred.Load() }
+func (h *health) readsOut() bool  { return h.noRead.Load() || h.barred.Load() }
+
+// bar takes the disk out of use, whatever its condition; nil puts it back.
+func (h *health) bar(why error) {
+	h.mu.Lock()
+	h.barErr = why
+	h.mu.Unlock()
+	if was := h.barred.Swap(why != nil); !was && why != nil {
+		h.outs.Add(1)
+	}
+}
 
 // begin asks whether a read may be begun; end must follow if so. elsewhere: who
 // wants it can still do without the disk.
@@ -104,7 +116,7 @@ func (h *health) failWrite(v *volume, err error) {
 // recover looks whether a disk that is out works again. For the flusher.
 func (v *volume) recover() {
 	h := &v.health
-	if !h.writesOut() && !h.readsOut() {
+	if !h.noWrite.Load() && !h.noRead.Load() {
 		return
 	}
 	if h.idle += v.o.FlushInterval; h.idle < v.o.Retry {

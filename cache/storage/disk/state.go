@@ -31,7 +31,7 @@ func (st *Store) States() []State {
 			Damaged: h.damaged.Load(), Errors: h.ioErrors.Load(), Full: h.full.Load(), Busy: h.busy.Load(),
 			Slow: h.slow.Load(), Lost: h.lost.Load(), TakenOut: h.outs.Load(), Future: h.future.Load(), Scrubbed: h.scrubbed.Load()}
 		h.mu.Lock()
-		for _, err := range []error{h.readErr, h.writeErr} {
+		for _, err := range []error{h.readErr, h.writeErr, h.barErr} {
 			if err != nil {
 				s.Reason = err.Error()
 			}

@@ -1,0 +1,125 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Journaled is a disk as the journal of purges sees it: what keeps on it how far the
+// journal is known there. Its methods belong to one goroutine at a time.
+type Journaled struct {
+	v        *volume
+	position position
+	softened bool // in memory; what is left is to make it last
+}
+
+// Journaled returns the disks, as the journal of purges sees them.
+func (st *Store) Journaled() []*Journaled {
+	var list []*Journaled
+	for _, v := range st.volumes {
+		list = append(list, &Journaled{v: v, position: position{fs: v.o.FS, dir: v.dir}})
+	}
+	return list
+}
+
+// Name returns the disk's directory.
+func (j *Journaled) Name() string { return j.v.dir }
+
+// Seen returns the position that is kept on the disk: no epoch where there is none,
+// and then the sequence Missed, unless the disk is empty. So it is with an error.
+func (j *Journaled) Seen() (epoch string, sequence uint64, err error) {
+	epoch, sequence, err = j.position.read()
+	if epoch == "" {
+		sequence = 0
+		if err != nil || j.v.count.Load() > 0 {
+			sequence = Missed
+		}
+	}
+	return epoch, sequence, err
+}
+
+// Saw puts a position on the disk. It survives the process when Saw returns, and
+// power loss once Sync did.
+func (j *Journaled) Saw(epoch string, sequence uint64) error {
+	return j.position.write(epoch, sequence)
+}
+
+// Sync makes the position survive power loss.
+func (j *Journaled) Sync() error { return j.position.sync() }
+
+// Forget takes the position off the disk, so that who reads it next must take
+// everything there for purged. It needs no room, and survives power loss.
+func (j *Journaled) Forget() error { return j.position.forget() }
+
+// Close ends the work with the position.
+func (j *Journaled) Close() error { return j.position.close() }
+
+// Use takes the disk out of use for the reason why, or where why is nil into use
+// again. While it is out nothing is found or stored on it; what is being read from it
+// is read to its end, and the space that was taken stays so.
+func (j *Journaled) Use(why error) { j.v.health.bar(why) }
+
+// epochWait bounds the wait for an epoch to be on stable storage.
+const epochWait = 5 * time.Second
+
+// epochPoll is how long one look at it lasts.
+const epochPoll = 2 * time.Millisecond
+
+// SoftPurge makes everything on the disk invalid until it is validated. That is in
+// force when it returns; with an error it does not survive the process, and SoftPurge
+// is to be called again.
+func (j *Journaled) SoftPurge() error {
+	v := j.v
+	now := v.o.Ledger.Sequence()
+	if !j.softened {
+		v.doubt()
+		v.setChecked(func(uint64) uint64 { return now })
+		j.softened = true
+	}
+	v.mu.Lock()
+	if v.health.noWrite.Load() || v.closing {
+		v.mu.Unlock()
+		return fmt.Errorf("disk: %s: %w", v.dir, errOut)
+	}
+	r := record{kind: kindEpoch, order: now}
+	s, err := v.place(&r, make([]byte, headerSize), nil, true)
+	if err == nil {
+		v.seal() // what is sealed is synced at once
+	}
+	v.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("disk: %s: %w", v.dir, err)
+	}
+	defer s.unpin()
+	if !v.synced(s) {
+		return errors.New("disk: " + v.dir + ": an epoch is not on stable storage")
+	}
+	return nil
+}
+
+// synced waits until a sealed segment is on stable storage, epochWait at most. False:
+// it is not.
+func (v *volume) synced(s *segment) bool {
+	deadline := time.NewTimer(epochWait)
+	defer deadline.Stop()
+	for {
+		s.mu.RLock()
+		done, lost := s.synced >= s.end, s.lost
+		s.mu.RUnlock()
+		if done || lost {
+			return done && !lost
+		}
+		v.wake(v.flushNow)
+		t := time.NewTimer(epochPoll)
+		select {
+		case <-t.C:
+		case <-deadline.C:
+			t.Stop()
+			return false
+		case <-v.stop:
+			t.Stop()
+			return false
+		}
+	}
+}
