@@ -205,7 +205,14 @@ func (l *Ledger) settle(taker storage.Taker) {
 	if due {
 		// What was dropped before it was taken is below the floor, and whoever was
 		// not judged by it stays there.
-		taker.Judged(floor, seq)
+		for part := range storage.Parts {
+			taker.Judged(floor, seq, part)
+			for l.take(taker) { // what came meanwhile goes first
+			}
+			if l.sweeper.stopped() {
+				return
+			}
+		}
 		l.compact(seq)
 	}
 }

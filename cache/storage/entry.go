@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"edge/cache/storage/nameindex"
 	"edge/message"
 )
 
@@ -37,7 +36,6 @@ type entry struct {
 	next    *entry // the next older variant under the same key
 	order   uint64 // of publication
 	place   uint32 // the number of its slot, from 1 on
-	word    nameindex.Word
 
 	base     slot   // meta, the first head, and a small announced body
 	meta     []byte // packed, in base

@@ -52,9 +52,13 @@ type Taker interface {
 	Reap(n int) (did, left int)
 	// Judged says that every purge after since and up to sequence has been taken: an
 	// entry that is not marked, and was judged by those up to since, counts as
-	// judged by them all.
-	Judged(since, sequence uint64)
+	// judged by them all. A call concerns one of Parts parts of the store, so that
+	// other calls need not wait for all of it.
+	Judged(since, sequence uint64, part int)
 }
+
+// Parts is how many parts Taker.Judged has.
+const Parts = 256
 
 // Taking is one purge as a Taker sees it.
 type Taking struct {

@@ -27,7 +27,8 @@ type shard struct {
 	// lists leads from names to numbers of slots, which have the entries.
 	lists nameindex.Lists
 	slots []*entry
-	free  []uint32 // numbers of slots without one
+	words []nameindex.Word // of the slots
+	free  []uint32         // numbers of slots without one
 	// marked has the numbers of what Take marked: some may have gone since.
 	marked []uint32
 	found  []*entry // Take's, empty

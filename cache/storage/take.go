@@ -21,13 +21,14 @@ func (s *shard) enlist(e *entry, x *nameindex.Naming) {
 		e.place, s.free = s.free[last], s.free[:last]
 		s.slots[e.place-1] = e
 	} else {
-		s.slots = append(s.slots, e)
+		s.slots, s.words = append(s.slots, e), append(s.words, 0)
 		e.place = uint32(len(s.slots))
 	}
-	e.word = e.m.scopes.Enter(x.Scope)
+	w := e.m.scopes.Enter(x.Scope)
 	for _, h := range x.Hashes {
-		e.word = s.lists.Add(e.word, e.place, h)
+		w = s.lists.Add(w, e.place, h)
 	}
+	s.words[e.place-1] = w
 	if e.marks.Load()&markPending != 0 { // of the parts that it was joined with
 		s.marked = append(s.marked, e.place)
 		e.m.marked.Add(1)
@@ -39,19 +40,20 @@ func (s *shard) enlist(e *entry, x *nameindex.Naming) {
 func (s *shard) rename(e *entry) {
 	var x nameindex.Naming
 	e.Names().Naming(e.key, &x)
-	e.word = s.lists.Drop(e.word)
+	w := s.lists.Drop(s.words[e.place-1])
 	for _, h := range x.Hashes {
-		e.word = s.lists.Add(e.word, e.place, h)
+		w = s.lists.Add(w, e.place, h)
 	}
+	s.words[e.place-1] = w
 }
 
 // delist takes an entry out of the lists. Under the shard's lock.
 func (s *shard) delist(e *entry) {
-	e.m.scopes.Leave(s.lists.Drop(e.word))
-	s.slots[e.place-1] = nil
+	e.m.scopes.Leave(s.lists.Drop(s.words[e.place-1]))
+	s.slots[e.place-1], s.words[e.place-1] = nil, 0
 	s.free = append(s.free, e.place)
-	if e.word, e.place = 0, 0; len(s.live) == 0 {
-		s.slots, s.free = nil, nil
+	if e.place = 0; len(s.live) == 0 {
+		s.slots, s.words, s.free = nil, nil, nil
 	}
 }
 
@@ -142,12 +144,12 @@ const maxFound = 1024
 func (s *shard) takeScoped(list []Taking, sets *nameindex.Sets, elsewhere func(Entry) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.slots {
-		if e == nil {
-			continue
-		}
-		for _, hit := range sets.Of(s.lists.Scope(e.word)) {
-			t := &list[hit.Plan]
+	for i, w := range s.words {
+		for _, hit := range sets.Of(s.lists.Scope(w)) {
+			t, e := &list[hit.Plan], s.slots[i]
+			if e == nil {
+				break
+			}
 			if !hit.Perhaps || e.Names().Selected(t.Select) {
 				t.count(s.mark(e, t, elsewhere))
 			}
@@ -228,24 +230,22 @@ func (m *Memory) Reap(n int) (did, left int) {
 	return did, int(m.marked.Load())
 }
 
-// Judged raises how far each entry that is not marked has been judged.
-func (m *Memory) Judged(since, sequence uint64) {
-	for i := range m.index.shards {
-		s := &m.index.shards[i]
-		s.mu.RLock()
-		for _, e := range s.slots {
-			if e == nil || e.marks.Load()&markPending != 0 {
-				continue
-			}
-			h := e.head.Load()
-			for {
-				at := h.checked.Load()
-				if at < since || at >= sequence || h.checked.CompareAndSwap(at, sequence) {
-					break
-				}
+// Judged raises how far each entry of a part that is not marked has been judged.
+func (m *Memory) Judged(since, sequence uint64, part int) {
+	s := &m.index.shards[part%numShards]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range s.slots {
+		if e == nil || e.marks.Load()&markPending != 0 {
+			continue
+		}
+		h := e.head.Load()
+		for {
+			at := h.checked.Load()
+			if at < since || at >= sequence || h.checked.CompareAndSwap(at, sequence) {
+				break
 			}
 		}
-		s.mu.RUnlock()
 	}
 }
 
@@ -300,9 +300,9 @@ func (x *index) named(dst []*entry, shard int, plan *nameindex.Plan, sets *namei
 		})
 	}
 	if plan.Scans() {
-		for _, e := range s.slots {
-			if e != nil && len(sets.Of(s.lists.Scope(e.word))) > 0 {
-				add(e)
+		for i, w := range s.words {
+			if s.slots[i] != nil && len(sets.Of(s.lists.Scope(w))) > 0 {
+				add(s.slots[i])
 			}
 		}
 	}

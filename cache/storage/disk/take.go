@@ -208,20 +208,23 @@ func (v *volume) reapShard(s *shard, n int) (did int, done bool) {
 	return did, done
 }
 
-// Judged raises how far each row that is not marked has been judged.
-func (st *Store) Judged(since, sequence uint64) {
+// Judged raises how far each row of a part that is not marked has been judged.
+func (st *Store) Judged(since, sequence uint64, part int) {
 	for _, v := range st.volumes {
-		for i := range v.index.shards {
-			s := &v.index.shards[i]
-			s.mu.Lock()
-			s.each(func(n uint32, r *row) {
-				if at := r.checked(); r.flags&flagMarked == 0 && at >= since && at < sequence {
-					r.setChecked(sequence)
-				}
-			})
-			s.mu.Unlock()
+		if part < numShards {
+			v.judgedShard(&v.index.shards[part], since, sequence)
 		}
 	}
+}
+
+func (v *volume) judgedShard(s *shard, since, sequence uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.each(func(_ uint32, r *row) {
+		if at := r.checked(); r.flags&flagMarked == 0 && at >= since && at < sequence {
+			r.setChecked(sequence)
+		}
+	})
 }
 
 // Find calls f with every live entry that is selected.

@@ -273,7 +273,7 @@ func testTaking(t *testing.T, s suite) {
 		for m.left = 1; m.left > 0; {
 			_, m.left = m.taker.Reap(100)
 		}
-		m.taker.Judged(0, m.l.Sequence())
+		m.judged(rt)
 		m.check(rt)
 		for _, p := range m.pages {
 			m.lookAt(rt, p)
@@ -378,7 +378,11 @@ func (m *takeMachine) reap(rt *rapid.T) {
 }
 
 // judged is called whenever everything was taken, carried out or not.
-func (m *takeMachine) judged(*rapid.T) { m.taker.Judged(0, m.l.Sequence()) }
+func (m *takeMachine) judged(*rapid.T) {
+	for part := range storage.Parts {
+		m.taker.Judged(0, m.l.Sequence(), part)
+	}
+}
 
 // check compares what was counted.
 func (m *takeMachine) check(rt *rapid.T) {

@@ -37,10 +37,10 @@ func (t *Store) Reap(n int) (did, left int) {
 	return did + more, left + rest
 }
 
-// Judged raises how far each entry that is not marked has been judged.
-func (t *Store) Judged(since, sequence uint64) {
-	t.mem.Judged(since, sequence)
-	t.disk.Judged(since, sequence)
+// Judged raises how far each entry of a part that is not marked has been judged.
+func (t *Store) Judged(since, sequence uint64, part int) {
+	t.mem.Judged(since, sequence, part)
+	t.disk.Judged(since, sequence, part)
 }
 
 // onDisk reports whether the disk has the variant of an entry.
