@@ -35,7 +35,8 @@ type rig struct {
 
 	mu      sync.Mutex
 	conns   []net.Conn
-	serving sync.WaitGroup
+	closed  bool
+	serving sync.WaitGroup // what accepts, and what serves
 	server  h1.ServerOptions
 	peer    netip.AddrPort // whom the proxy takes new clients for
 }
@@ -49,7 +50,7 @@ func newRig(t testing.TB, handler originHandler, opts ...rigOption) *rig {
 	r := &rig{t: t, front: memconn.Listen(), back: memconn.Listen(), seen: &recorder{}, server: h1.ServerOptions{Scheme: "http"},
 		peer: netip.MustParseAddrPort("192.0.2.1:1234")}
 	r.origin = &scriptedOrigin{handler: handler, listener: r.back}
-	go r.origin.serve()
+	r.origin.running.Go(r.origin.serve)
 	r.pool = pool.New(pool.Options{Dial: r.back.DialContext})
 	store, err := storage.NewMemory(storage.MemoryOptions{Size: 64 << 20})
 	if err != nil {
@@ -67,7 +68,7 @@ func newRig(t testing.TB, handler originHandler, opts ...rigOption) *rig {
 		opt(r, &o)
 	}
 	r.proxy = New(o)
-	go r.accept()
+	r.serving.Go(r.accept)
 	return r
 }
 
@@ -85,6 +86,9 @@ func (r *rig) accept() {
 		}
 		r.mu.Lock()
 		r.conns = append(r.conns, nc)
+		if r.closed {
+			nc.Close()
+		}
 		r.mu.Unlock()
 		r.serving.Go(func() {
 			r.proxy.ServeConn(h1.NewServerConn(nc, &r.server), r.peer)
@@ -96,6 +100,7 @@ func (r *rig) accept() {
 func (r *rig) close() {
 	r.front.Close()
 	r.mu.Lock()
+	r.closed = true
 	for _, nc := range r.conns {
 		nc.Close()
 	}

@@ -155,7 +155,7 @@ func newStage(t *testing.T, s *transcript.Script, front, back net.Listener, dial
 	t.Helper()
 	g := &stage{t: t, front: front, records: make(chan decided, 16)}
 	g.origin = &scriptedOrigin{handler: g.answer, listener: back}
-	go g.origin.serve()
+	g.origin.running.Go(g.origin.serve)
 	g.pool = pool.New(pool.Options{Dial: dial})
 	store, err := storage.NewMemory(storage.MemoryOptions{Size: 8 << 20})
 	if err != nil {
