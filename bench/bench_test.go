@@ -178,7 +178,7 @@ func TestEdgeConfigIsValid(t *testing.T) {
 	if c.Logging.Access != nil {
 		t.Error("edge is to be measured without an access log")
 	}
-	k := keeping{memory: 16 << 20, disk: "/tmp/a b", size: 448<<20 + 1}
+	k := keeping{memory: 16 << 20, disk: "some/a b", size: 448<<20 + 1}
 	c, err = config.Parse("edge.yaml", edgeConfig("127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:9000", k))
 	if err != nil {
 		t.Fatal(err)
