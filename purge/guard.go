@@ -236,6 +236,8 @@ func (g *guard) settle() time.Duration {
 	case want != Missed && saw != want:
 		if err = g.d.Saw(epoch, want); err == nil {
 			saw = want
+		} else if g.d.Forget() == nil { // an older one would believe an older journal
+			saw, synced = Missed, Missed
 		}
 	}
 	if err == nil && due && synced != saw {
@@ -291,9 +293,9 @@ func (g *guard) note(want, saw, synced uint64, owes bool, err error) time.Durati
 		a.log.Warn("a disk cannot be told how far the purge journal goes", "disk", name, "error", err)
 	}
 	if marked := synced == Missed; marked && !wasMarked {
-		a.log.Warn("a disk is marked: should the process end before the purge journal is written, all of it is validated before reuse", "disk", name)
+		a.log.Warn("a disk is marked: should the process end now, all of it is validated before reuse", "disk", name)
 	} else if wasMarked && !marked {
-		a.log.Info("a disk's mark is taken off: the purge journal is whole", "disk", name)
+		a.log.Info("a disk's mark is taken off: the purge journal holds everything", "disk", name)
 	}
 	if out != wasOut {
 		var why error
