@@ -53,6 +53,7 @@ var scenarios = []scenario{
 	{"diskhit", "disk hits: what memory does not hold, from the page cache", false, runDiskHits},
 	{"diskmiss", "1 KiB misses stored on disk, the writing behind counted in", false, runDiskMisses},
 	{"fillhits", "latency of 1 KiB hits while misses are stored at full speed", false, runFillHits},
+	{"purgehits", "latency of 1 KiB hits beside 1,000 purges a second", false, runPurgeHits},
 	{"zipf", "hit ratio under a Zipf workload, without and with URLs asked for once", false, runZipf},
 	{"million", "a million 1 KiB objects on disk: memory, and restarts", true, runMillion},
 }
@@ -126,7 +127,7 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&set, "set", "256MiB", "how much diskhit has on disk of each size")
 	f.StringVar(&memory, "memory", "16MiB", "the memory tier in front of the disk (not of million)")
 	f.IntVar(&o.objects, "objects", 1_000_000, "objects of million")
-	f.IntVar(&o.rate, "rate", 500, "hits a second that fillhits times")
+	f.IntVar(&o.rate, "rate", 500, "hits a second that fillhits and purgehits time")
 	f.StringVar(&only, "only", "", "scenarios to run, by name, separated by commas (default: all but million)")
 	f.StringVar(&servers, "servers", strings.Join(servable, ","), "servers to run")
 	f.StringVar(&o.generator, "generator", "auto", "load generator for hits: wrk, builtin, or auto (wrk where installed)")

@@ -22,6 +22,9 @@ import (
 const (
 	residentShare = 15       // percent of the cache's size
 	residentFixed = 64 << 20 // bytes
+	// residentBeside of which is neither the Go runtime's nor the stores': the program's
+	// own text and data.
+	residentBeside = 16 << 20
 	// The Go heap is told to stay below heapShare percent of what the container
 	// leaves it, so that stacks and buffers of the kernel have room, and never to
 	// less than minHeap bytes, nor than what is in use and liveShare percent of what
@@ -128,7 +131,7 @@ func (u usage) read() (live, other int64) {
 // with a cache of some size, where mapped bytes lie outside the Go runtime, live ones
 // in its heap, and other ones elsewhere in it.
 func heapLimit(container, size, mapped, live, other int64) int64 {
-	limit := size/100*(100+residentShare) + residentFixed
+	limit := size/100*(100+residentShare) + residentFixed - residentBeside
 	if container > 0 {
 		limit = min(limit, container/100*heapShare)
 	}
