@@ -1,9 +1,14 @@
 package purge
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // fakeDisk is a disk that remembers. seq and epoch are what it has after a kill.
@@ -14,6 +19,7 @@ type fakeDisk struct {
 	soft, forgotten                int
 	seenErr, softErr, sawErr, fErr error
 	out                            error
+	hang                           chan struct{} // not nil: a position is not put before it is closed
 }
 
 func (d *fakeDisk) Name() string { return "fake" }
@@ -25,6 +31,9 @@ func (d *fakeDisk) Seen() (string, uint64, error) {
 }
 
 func (d *fakeDisk) Saw(epoch string, seq uint64) error {
+	if d.hang != nil {
+		<-d.hang
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sawErr == nil {
@@ -171,23 +180,25 @@ func TestDisksAhead(t *testing.T) {
 // TestSoftPurgeIsOwed: a disk on which that it was soft-purged does not last is told no
 // position, so that the next process does it again.
 func TestSoftPurgeIsOwed(t *testing.T) {
-	d := &fakeDisk{epoch: "another", seq: 5, softErr: errInjected}
-	f := newForgetful()
-	l := attach(t, f, d)
-	mustPurge(t, l, Hard, must(ByTag("a")))
-	if epoch, seq, _ := d.now(); epoch != "another" || seq != 5 || d.soft < 1 {
-		t.Errorf("%+v", d)
-	}
-	d.mu.Lock()
-	d.softErr = nil
-	d.mu.Unlock()
-	mustPurge(t, l, Hard, must(ByTag("b")))
-	eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
-	_ = l.Close()
-	d = d.like()
-	if attach(t, f, d); d.soft != 0 {
-		t.Error("it is purged again")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{epoch: "another", seq: 5, softErr: errInjected}
+		f := newForgetful()
+		l := attach(t, f, d)
+		mustPurge(t, l, Hard, must(ByTag("a")))
+		if epoch, seq, _ := d.now(); epoch != "another" || seq != 5 || d.soft < 1 {
+			t.Errorf("%+v", d)
+		}
+		d.mu.Lock()
+		d.softErr = nil
+		d.mu.Unlock()
+		mustPurge(t, l, Hard, must(ByTag("b")))
+		eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
+		_ = l.Close()
+		d = d.like()
+		if attach(t, f, d); d.soft != 0 {
+			t.Error("it is purged again")
+		}
+	})
 }
 
 // broken makes everything that is written to the journal fail, or nothing.
@@ -213,39 +224,41 @@ func wantNotDurable(t *testing.T, l *Ledger, tag string) *Receipt {
 // the disks' being marked, each for the others; and when the journal is written again
 // everything is as it was.
 func TestMarkedBeforeTheAnswer(t *testing.T) {
-	f := newForgetful()
-	a, b := &fakeDisk{}, &fakeDisk{}
-	l := attach(t, f, a, b)
-	mustPurge(t, l, Hard, must(ByTag("before")))
-	b.fault(errInjected)
-	f.broken(true)
-	r := wantNotDurable(t, l, "x")
-	if _, seq, out := a.now(); seq != Missed || out {
-		t.Errorf("a disk that can be written: %d, out %v", seq, out)
-	}
-	if _, seq, out := b.now(); seq == Missed || !out {
-		t.Errorf("a disk that cannot: %d, out %v", seq, out)
-	}
-	if g := l.Guard(); g.Marked != 1 || g.Out != 1 || g.Aside {
-		t.Errorf("%+v", g)
-	}
-	for _, left := range []*forgetful{f.kill(), f.crash(0)} {
-		a2, b2 := a.like(), b.like()
-		if next := attach(t, left, a2, b2); a2.soft != 1 || b2.soft != 1 || next.epoch == l.epoch {
-			t.Errorf("after a restart: %+v, %+v", a2, b2)
+	synctest.Test(t, func(t *testing.T) {
+		f := newForgetful()
+		a, b := &fakeDisk{}, &fakeDisk{}
+		l := attach(t, f, a, b)
+		mustPurge(t, l, Hard, must(ByTag("before")))
+		b.fault(errInjected)
+		f.broken(true)
+		r := wantNotDurable(t, l, "x")
+		if _, seq, out := a.now(); seq != Missed || out {
+			t.Errorf("a disk that can be written: %d, out %v", seq, out)
 		}
-	}
-	b.fault(nil)
-	f.broken(false)
-	eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
-	for _, d := range []*fakeDisk{a, b} {
-		eventually(t, "the disk", func() bool { _, seq, out := d.now(); return seq == l.Sequence() && !out })
-	}
-	a, b = a.like(), b.like()
-	attach(t, f.kill(), a, b)
-	if a.soft != 0 || b.soft != 0 {
-		t.Error("disks are purged though the journal holds everything")
-	}
+		if _, seq, out := b.now(); seq == Missed || !out {
+			t.Errorf("a disk that cannot: %d, out %v", seq, out)
+		}
+		if g := l.Guard(); g.Marked != 1 || g.Out != 1 || g.Aside {
+			t.Errorf("%+v", g)
+		}
+		for _, left := range []*forgetful{f.kill(), f.crash(0)} {
+			a2, b2 := a.like(), b.like()
+			if next := attach(t, left, a2, b2); a2.soft != 1 || b2.soft != 1 || next.epoch == l.epoch {
+				t.Errorf("after a restart: %+v, %+v", a2, b2)
+			}
+		}
+		b.fault(nil)
+		f.broken(false)
+		eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
+		for _, d := range []*fakeDisk{a, b} {
+			eventually(t, "the disk", func() bool { _, seq, out := d.now(); return seq == l.Sequence() && !out })
+		}
+		a, b = a.like(), b.like()
+		attach(t, f.kill(), a, b)
+		if a.soft != 0 || b.soft != 0 {
+			t.Error("disks are purged though the journal holds everything")
+		}
+	})
 }
 
 // TestForgottenWhereThereIsNoRoom: the position is taken away where it cannot be
@@ -266,39 +279,41 @@ func TestForgottenWhereThereIsNoRoom(t *testing.T) {
 // TestJournalPutAside: where no disk can be marked, the journal is made unfindable; and
 // where not even that can be done, the disks are out of use until something can.
 func TestJournalPutAside(t *testing.T) {
-	f, d := newForgetful(), &fakeDisk{}
-	l := attach(t, f, d)
-	d.fault(errInjected)
-	f.mu.Lock()
-	f.noData = true
-	f.mu.Unlock()
-	r := wantNotDurable(t, l, "x")
-	if _, _, out := d.now(); out || !l.Guard().Aside {
-		t.Errorf("%+v", l.Guard())
-	}
-	next := d.like()
-	if attach(t, f.kill(), next); next.soft != 1 {
-		t.Error("believed after a restart")
-	}
-	f.mu.Lock()
-	f.noData = false
-	f.mu.Unlock()
-	d.fault(nil)
-	eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
-	eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
-	next = d.like()
-	if attach(t, f.kill(), next); next.soft != 0 {
-		t.Error("not believed though the journal is whole")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f, d := newForgetful(), &fakeDisk{}
+		l := attach(t, f, d)
+		d.fault(errInjected)
+		f.mu.Lock()
+		f.noData = true
+		f.mu.Unlock()
+		r := wantNotDurable(t, l, "x")
+		if _, _, out := d.now(); out || !l.Guard().Aside {
+			t.Errorf("%+v", l.Guard())
+		}
+		next := d.like()
+		if attach(t, f.kill(), next); next.soft != 1 {
+			t.Error("believed after a restart")
+		}
+		f.mu.Lock()
+		f.noData = false
+		f.mu.Unlock()
+		d.fault(nil)
+		eventually(t, "the journal", func() bool { return l.Durable(r) == nil })
+		eventually(t, "the position", func() bool { _, seq, _ := d.now(); return seq == l.Sequence() })
+		next = d.like()
+		if attach(t, f.kill(), next); next.soft != 0 {
+			t.Error("not believed though the journal is whole")
+		}
 
-	d.fault(errInjected)
-	f.broken(true)
-	wantNotDurable(t, l, "y")
-	if _, _, out := d.now(); !out || l.Guard().Out != 1 {
-		t.Errorf("nothing can be written, and the disk is used: %+v", l.Guard())
-	}
-	d.fault(nil)
-	eventually(t, "the disk, marked", func() bool { _, seq, out := d.now(); return seq == Missed && !out })
+		d.fault(errInjected)
+		f.broken(true)
+		wantNotDurable(t, l, "y")
+		if _, _, out := d.now(); !out || l.Guard().Out != 1 {
+			t.Errorf("nothing can be written, and the disk is used: %+v", l.Guard())
+		}
+		d.fault(nil)
+		eventually(t, "the disk, marked", func() bool { _, seq, out := d.now(); return seq == Missed && !out })
+	})
 }
 
 // TestJournalLosesItsEnd: whatever is cut off the journal, or if an older copy takes
@@ -355,4 +370,120 @@ func unbelieved(t *testing.T, f *forgetful, d *fakeDisk) bool {
 	l := attach(t, f, own)
 	defer l.Close()
 	return own.soft > 0
+}
+
+// TestPositionIsNeverBeyondTheSync: what is written and not synced is in no disk's
+// position, so that a power loss does not make the journal look short.
+func TestPositionIsNeverBeyondTheSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, d := newForgetful(), &fakeDisk{}
+		l := attach(t, f, d)
+		mustPurge(t, l, Hard, must(ByTag("a")))
+		if err := l.InvalidateURL("https", "a.example", "/"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, seq, _ := d.now(); seq != l.Sequence()-1 {
+			t.Errorf("the disk is told of %d, of %d", seq, l.Sequence())
+		}
+		if unbelieved(t, f.crash(0), d) {
+			t.Error("a power loss makes the disk cold")
+		}
+		time.Sleep(2 * syncDelay)
+		if _, seq, _ := d.now(); seq != l.Sequence() {
+			t.Errorf("the disk is not told of what was synced later: %d, of %d", seq, l.Sequence())
+		}
+	})
+}
+
+// TestHangingDisk: a disk that does not answer delays a purge by tellWait, and only
+// one.
+func TestHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{}
+		l := attach(t, newForgetful(), d)
+		d.hang = make(chan struct{})
+		for i, most := range []time.Duration{tellWait, 0, 0} {
+			began := time.Now()
+			mustPurge(t, l, Hard, must(ByTag("a")))
+			if took := time.Since(began); took > most {
+				t.Errorf("purge %d took %v", i, took)
+			}
+		}
+		close(d.hang)
+		synctest.Wait()
+		if _, seq, _ := d.now(); seq != l.Sequence() {
+			t.Errorf("it did not catch up: %d of %d", seq, l.Sequence())
+		}
+	})
+}
+
+// TestHangingJournal: where the journal does not answer at all, whoever waited long
+// enough is told so when the disks are marked; and the mark goes when it does answer.
+func TestHangingJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, d := newForgetful(), &fakeDisk{}
+		l := attach(t, f, d)
+		gate := make(chan struct{})
+		f.onSync = func() { <-gate }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := l.Purge(ctx, &Purge{Selectors: []Selector{must(ByTag("a"))}, Mode: Hard})
+		if _, seq, _ := d.now(); !errors.Is(err, ErrNotDurable) || seq != Missed {
+			t.Errorf("%v, and the disk is told of %d", err, seq)
+		}
+		close(gate)
+		synctest.Wait()
+		if _, seq, _ := d.now(); l.Durable(r) != nil || seq != r.Sequence {
+			t.Errorf("%v, and the disk is told of %d", l.Durable(r), seq)
+		}
+	})
+}
+
+// TestTransitionsAreLogged: once each.
+func TestTransitionsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		f, d := newForgetful(), &fakeDisk{}
+		l := open(t, Options{Path: "j", files: f, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		if err := l.Attach(d); err != nil {
+			t.Fatal(err)
+		}
+		d.fault(errInjected)
+		f.broken(true)
+		wantNotDurable(t, l, "x")
+		time.Sleep(time.Minute)
+		d.fault(nil)
+		time.Sleep(time.Minute)
+		f.broken(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, line := range []string{"the purge journal cannot be written", "a disk cannot be told", "a disk is taken out of use", "a disk is marked",
+			"a disk is in use again", "the purge journal is written again", "a disk's mark is taken off"} {
+			if n := strings.Count(said.String(), line); n != 1 {
+				t.Errorf("%q is said %d times:\n%s", line, n, said.String())
+			}
+		}
+	})
+}
+
+// TestFailingOftener: each time that the journal fails the disk is marked, however soon
+// after the time before.
+func TestFailingOftener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, d := newForgetful(), &fakeDisk{}
+		l := attach(t, f, d)
+		for range 5 {
+			f.broken(true)
+			wantNotDurable(t, l, "x")
+			if _, seq, _ := d.now(); seq != Missed {
+				t.Fatalf("not marked: %d", seq)
+			}
+			f.broken(false)
+			r := mustPurge(t, l, Hard, must(ByTag("y")))
+			if _, seq, _ := d.now(); seq != r.Sequence {
+				t.Fatalf("marked though the journal is written: %d", seq)
+			}
+		}
+	})
 }

@@ -152,7 +152,7 @@ func (a *guards) fail(seq uint64, aside func() bool) {
 
 // marked reports whether the disk says of itself that it is not to be believed. Under
 // all.mu.
-func (g *guard) marked() bool { return g.owesSoft || g.synced == Missed }
+func (g *guard) marked() bool { return g.owesSoft || g.saw == Missed && g.synced == Missed }
 
 // poke wakes every guard. Under mu.
 func (a *guards) poke() {
@@ -229,7 +229,7 @@ func (g *guard) settle() time.Duration {
 	}
 	switch {
 	case owes: // the position that it has says already that it is not to be believed
-	case want == Missed && synced != Missed:
+	case want == Missed && (saw != Missed || synced != Missed):
 		if err = g.mark(epoch); err == nil {
 			saw, synced = Missed, Missed
 		}
@@ -269,7 +269,7 @@ func (g *guard) mark(epoch string) error {
 func (g *guard) note(want, saw, synced uint64, owes bool, err error) time.Duration {
 	a, name := g.all, g.d.Name()
 	a.mu.Lock()
-	was, wasOut, wasMarked := g.failing, g.out, g.synced == Missed
+	was, wasOut, wasMarked := g.failing, g.out, g.saw == Missed && g.synced == Missed
 	g.saw, g.synced, g.owesSoft, g.failing = saw, synced, owes, err != nil
 	again := time.Hour
 	switch {
@@ -292,7 +292,7 @@ func (g *guard) note(want, saw, synced uint64, owes bool, err error) time.Durati
 	} else if err != nil && !was {
 		a.log.Warn("a disk cannot be told how far the purge journal goes", "disk", name, "error", err)
 	}
-	if marked := synced == Missed; marked && !wasMarked {
+	if marked := saw == Missed && synced == Missed; marked && !wasMarked {
 		a.log.Warn("a disk is marked: should the process end now, all of it is validated before reuse", "disk", name)
 	} else if wasMarked && !marked {
 		a.log.Info("a disk's mark is taken off: the purge journal holds everything", "disk", name)
@@ -376,7 +376,7 @@ func (a *guards) state() Guard {
 	defer a.mu.Unlock()
 	s := Guard{Disks: len(a.list), Aside: a.cover == coverAside}
 	for _, g := range a.list {
-		if g.owesSoft || g.synced == Missed {
+		if g.marked() {
 			s.Marked++
 		}
 		if g.failing {
