@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"edge/message"
 )
 
 // Journaled is a disk as the journal of purges sees it: what keeps on it how far the
@@ -74,6 +76,7 @@ func (j *Journaled) SoftPurge() error {
 	now := v.o.Ledger.Sequence()
 	if !j.softened {
 		v.doubt()
+		v.doubtOpen()
 		v.setChecked(func(uint64) uint64 { return now })
 		j.softened = true
 	}
@@ -96,6 +99,18 @@ func (j *Journaled) SoftPurge() error {
 		return errors.New("disk: " + v.dir + ": an epoch is not on stable storage")
 	}
 	return nil
+}
+
+// doubtOpen is doubt for what is open.
+func (v *volume) doubtOpen() {
+	for i := range v.index.shards {
+		s := &v.index.shards[i]
+		s.mu.Lock()
+		for _, e := range s.open {
+			e.reflag(message.TermInvalidated)
+		}
+		s.mu.Unlock()
+	}
 }
 
 // synced waits until a sealed segment is on stable storage, epochWait at most. False:

@@ -45,6 +45,7 @@ type position struct {
 	dir        string
 	file       vfs.File // nil: to be opened or made
 	generation uint64
+	named      bool // the file's name survives power loss
 }
 
 func (p *position) name() string { return path.Join(p.dir, positionName) }
@@ -141,9 +142,8 @@ func (p *position) open() error {
 	f, err := p.fs.Open(p.name())
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, err = p.fs.Create(p.name()); err == nil {
-			// Both slots get their room now, and the name lasts before it says anything.
-			_, err = f.WriteAt(make([]byte, 2*positionSlot), 0)
-			if err = errors.Join(err, p.fs.SyncDir(p.dir)); err != nil {
+			// Both slots get their room now.
+			if _, err = f.WriteAt(make([]byte, 2*positionSlot), 0); err != nil {
 				err = errors.Join(err, f.Close())
 			}
 		}
@@ -160,7 +160,12 @@ func (p *position) sync() error {
 	if p.file == nil {
 		return errors.New("disk: the position in the purge journal: nothing was written")
 	}
-	if err := p.file.Sync(); err != nil {
+	err := p.file.Sync()
+	if err == nil && !p.named {
+		err = p.fs.SyncDir(p.dir)
+		p.named = err == nil
+	}
+	if err != nil {
 		return fmt.Errorf("disk: the position in the purge journal: %w", err)
 	}
 	return nil
@@ -170,6 +175,7 @@ func (p *position) sync() error {
 // believed. It needs no room, and nothing to be written to a file.
 func (p *position) forget() error {
 	err := p.close()
+	p.named = false
 	if e := p.fs.Remove(p.name()); e != nil && !errors.Is(e, fs.ErrNotExist) {
 		return errors.Join(err, fmt.Errorf("disk: the position in the purge journal: %w", e))
 	}
