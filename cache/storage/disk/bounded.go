@@ -68,6 +68,29 @@ func (v *volume) read(s *segment, off int64, n int, wait time.Duration, buf func
 	return p, nil, nil
 }
 
+// readNow is read for what is in memory already, ours or the kernel's; nil where it is
+// not.
+func (v *volume) readNow(s *segment, off int64, n int, buf func(int) []byte) ([]byte, *counted) {
+	if !s.settled.Load() {
+		if p, block := s.view(off, n); p != nil {
+			return p, block
+		}
+	}
+	f := s.file.Load()
+	if f == nil || v.health.readsOut() {
+		return nil, nil
+	}
+	q, ok := (*f).(vfs.NowReader)
+	if !ok {
+		return nil, nil
+	}
+	p := buf(n)
+	if got, _ := q.ReadNow(p, off); got != n {
+		return nil, nil
+	}
+	return p, nil
+}
+
 // await fills p from f on another goroutine, and waits for it. After errSlow p is
 // not the caller's any more. The goroutine ends when the kernel answers; it keeps
 // the segment's file open until then.

@@ -83,7 +83,12 @@ func (v *volume) write(s *segment) error {
 		v.flushing.begin(v)
 		f, err := v.file(s)
 		if err == nil {
+			var known *proof
+			if s.checked.Load() != nil {
+				known = s.proven()
+			}
 			_, err = f.WriteAt(mem, off)
+			s.wroteTo(known)
 		}
 		v.flushing.end()
 		if err != nil {

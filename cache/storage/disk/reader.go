@@ -119,12 +119,13 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// load reads from an extent at r.pos. An extent that was not yet found right is
-// read whole.
+// load reads from an extent at r.pos. An extent that was not yet found right, or is
+// not in memory any more, is read whole.
 func (r *reader) load(x *located) ([]byte, error) {
 	v := r.e.v
 	from, n := r.pos-x.at, min(x.end(), r.limit)-r.pos
-	known := x.s.isChecked(x.off, x.length)
+	proof := x.s.proven()
+	known := proof.has(x.off, x.length)
 	lo, size := int64(0), int(x.length)
 	if known {
 		n = min(n, readPiece)
@@ -142,11 +143,33 @@ func (r *reader) load(x *located) ([]byte, error) {
 			n, size = min(n, lo+whole-from), int(whole)
 		}
 	}
-	wait := lookPatience
+	if known {
+		if p, block := v.readNow(x.s, int64(x.off)+lo, size, r.buffer); p != nil {
+			r.begun, r.held = true, block
+			if hot.s != nil {
+				v.st.hot.put(hot, p)
+			}
+			return p[from-lo:][:n:n], nil
+		}
+	}
+	// It comes from the disk, for the first time or once more: all of it is checked.
+	p, err := r.loadChecked(x, proof)
+	if err != nil {
+		return nil, err
+	}
+	if hot.s != nil {
+		v.st.hot.put(hot, p[lo:][:size])
+	}
+	return p[from : from+n : from+n], nil
+}
+
+// loadChecked reads all of an extent and checks it.
+func (r *reader) loadChecked(x *located, proof *proof) ([]byte, error) {
+	v, wait := r.e.v, lookPatience
 	if r.begun {
 		wait = bodyPatience
 	}
-	p, block, err := v.read(x.s, int64(x.off)+lo, size, wait, r.buffer)
+	p, block, err := v.read(x.s, int64(x.off), int(x.length), wait, r.buffer)
 	switch {
 	case errors.Is(err, errSlow):
 		r.buf = nil // the kernel's now
@@ -159,22 +182,15 @@ func (r *reader) load(x *located) ([]byte, error) {
 	}
 	r.begun = true
 	r.held = block
-	if hot.s != nil {
-		v.st.hot.put(hot, p)
-		return p[from-lo:][:n:n], nil
-	}
-	if known {
-		return p, nil
-	}
 	if checksum(p) != x.sum {
 		v.health.damaged.Add(1)
 		v.mend(r.e, x)
 		return nil, fmt.Errorf("%w: %w: segment %08x at %d", storage.ErrGone, errDamaged, x.seg, x.off)
 	}
 	if block == nil { // else it is not known what is on the disk
-		x.s.setChecked(x.off, x.length)
+		proof.set(x.off, x.length)
 	}
-	return p[from : from+n : from+n], nil
+	return p, nil
 }
 
 // buffer returns n bytes of memory that are r's until the next call.

@@ -38,9 +38,8 @@ type segment struct {
 	// The flusher's own.
 	synced int64
 
-	// checked has a bit for each checkedSpan bytes: the body that begins there was
-	// read and found right since the segment was opened.
-	checked atomic.Pointer[[]atomic.Uint32]
+	// checked is what was read and found right: proof.go.
+	checked atomic.Pointer[proof]
 	// notes is what the checkpoint will say of the segment. Guarded by the
 	// volume's lock while it is active, then the checkpointer's.
 	notes  []note
@@ -60,9 +59,6 @@ type block struct {
 const (
 	// blockSize is what a block has room for, in bytes, unless a record needs a larger.
 	blockSize = 256 << 10
-	// checkedSpan is the shortest body whose verification is remembered; a
-	// shorter one is checked at each read, which costs a microsecond.
-	checkedSpan = 4 << 10
 )
 
 // pin keeps the segment's bytes readable. The caller must know that somebody
@@ -196,30 +192,4 @@ func (s *segment) view(off int64, n int) ([]byte, *counted) {
 		}
 	}
 	return nil, nil
-}
-
-// isChecked reports whether the body at off was found right before.
-func (s *segment) isChecked(off, n uint32) bool {
-	bits := s.checked.Load()
-	if n < checkedSpan || bits == nil {
-		return false
-	}
-	i := off / checkedSpan
-	return int(i/32) < len(*bits) && (*bits)[i/32].Load()&(1<<(i%32)) != 0
-}
-
-// setChecked notes that the body at off was found right.
-func (s *segment) setChecked(off, n uint32) {
-	if n < checkedSpan {
-		return
-	}
-	bits := s.checked.Load()
-	if bits == nil {
-		fresh := make([]atomic.Uint32, s.v.o.segmentSize/checkedSpan/32+1)
-		s.checked.CompareAndSwap(nil, &fresh) // or somebody was quicker
-		bits = s.checked.Load()
-	}
-	if i := off / checkedSpan; int(i/32) < len(*bits) {
-		(*bits)[i/32].Or(1 << (i % 32))
-	}
 }

@@ -9,10 +9,11 @@ import (
 // kernel's page cache can go from there to a socket, by sendfile, without being
 // copied through us. What lies in the page cache only: then sendfile neither
 // waits nor fails, and what does not is read, which can be given up and whose
-// error comes in time to do something about it. Nobody can change the bytes meanwhile: segments are only
-// ever appended to, and what is reclaimed loses its name, not its content, for as
-// long as the reader has it pinned; the pages that a socket still holds after
-// that outlive the file.
+// error comes in time to do something about it. We never change the bytes: segments
+// are only ever appended to, and what is reclaimed loses its name, not its content, for
+// as long as the reader has it pinned; the pages that a socket still holds after
+// that outlive the file. That somebody else changed them is noticed before each piece
+// (proof.go).
 
 // sendFrom is the shortest piece, in bytes, that is worth a sendfile. Measured on
 // the loopback of a two-core VM (head and body of a response, CPU microseconds of
@@ -37,7 +38,7 @@ func (r *reader) NextFile() (storage.FilePiece, bool) {
 	}
 	x, s := &r.b.extents[i], r.b.segments[i]
 	n := min(x.end(), r.limit) - r.pos
-	if n < sendFrom || x.start() > r.pos || !s.isChecked(x.off, x.length) {
+	if n < sendFrom || x.start() > r.pos || !s.proven().has(x.off, x.length) {
 		return storage.FilePiece{}, false
 	}
 	off := int64(x.off) + r.pos - x.at
@@ -58,7 +59,7 @@ func (r *reader) Took(n int64, short bool) {
 	}
 	r.doubt = true
 	if i := find(r.b.extents, r.pos); i < len(r.b.extents) {
-		r.b.segments[i].unsetChecked(r.b.extents[i].off)
+		r.b.segments[i].proven().unset(r.b.extents[i].off)
 	}
 }
 
@@ -78,13 +79,4 @@ func (s *segment) inFile(end int64) vfs.SystemFile {
 		return of
 	}
 	return nil
-}
-
-// unsetChecked has the body at off checked at its next read.
-func (s *segment) unsetChecked(off uint32) {
-	if bits := s.checked.Load(); bits != nil {
-		if i := off / checkedSpan; int(i/32) < len(*bits) {
-			(*bits)[i/32].And(^uint32(1 << (i % 32)))
-		}
-	}
 }

@@ -120,6 +120,16 @@ func (f osFile) ReadNow(p []byte, off int64) (int, error) {
 	return unix.Preadv2(int(f.Fd()), [][]byte{p}, off, unix.RWF_NOWAIT)
 }
 
+// Changed returns the file's status change time, which unlike that of its last
+// modification nobody can set.
+func (f osFile) Changed() int64 {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return 0
+	}
+	return st.Ctim.Nano()
+}
+
 // Size returns the length in bytes.
 func (f osFile) Size() (int64, error) {
 	i, err := f.Stat()

@@ -38,6 +38,13 @@ type NowReader interface {
 	ReadNow(p []byte, off int64) (int, error)
 }
 
+// DatedFile is what a File may implement besides.
+type DatedFile interface {
+	// Changed returns when the file was changed last, by whomever, in nanoseconds: a
+	// number that is another after each change. 0: it is not known.
+	Changed() int64
+}
+
 // OnceReader is what a File may implement besides.
 type OnceReader interface {
 	// ReadOnce is ReadAt of what nobody will read again soon: it leaves nothing behind
