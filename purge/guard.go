@@ -284,7 +284,7 @@ func (g *guard) note(want, saw, synced uint64, owes bool, err error) time.Durati
 		again = time.Duration(g.syncAt.Sub(a.clock()))
 	}
 	out := want == Missed && !g.marked() && a.cover == coverNone
-	g.tried, g.out = want, out
+	g.tried = want
 	a.mu.Unlock()
 	if out && !wasOut {
 		a.log.Error("a disk is taken out of use: neither the purge journal nor that it is incomplete can be written, so that a restart may undo purges",
@@ -308,6 +308,7 @@ func (g *guard) note(want, saw, synced uint64, owes bool, err error) time.Durati
 		}
 	}
 	a.mu.Lock()
+	g.out = out
 	close(a.changed)
 	a.changed = make(chan struct{})
 	a.mu.Unlock()
