@@ -1,9 +1,15 @@
 package disk
 
+import "math"
+
 // Purges and restarts: how far a response has been judged is in its row only, since
 // it would cost a write for each. So the disk says now and then how far all of them
 // have been: after a restart nothing is judged again by purges that the ledger has
 // forgotten, and a ledger that has forgotten more than the disk knows of is noticed.
+
+// maxLookRest is for how many syncs no row is looked at, at most, after looks that were
+// of no use: an hour, by default.
+const maxLookRest = 360
 
 // noteJudged says what is new since it was last said. thorough: look at all rows. For
 // the flusher.
@@ -13,13 +19,8 @@ func (v *volume) noteJudged(thorough bool) {
 		return
 	}
 	judged := v.judgedUpTo
-	if thorough {
-		// What is being published was judged moments ago, and may not be in the
-		// index yet; so no further than where the purges ended at the last look.
-		judged, v.lookedAt = v.lookedAt, now
-		for i := range v.index.shards {
-			v.index.shards[i].walk(func(_ uint32, r *row) { judged = min(judged, r.checked()) })
-		}
+	if thorough && v.mayLook() {
+		judged = v.look(now)
 	}
 	if now == v.seenUpTo && judged <= v.judgedUpTo {
 		return
@@ -35,6 +36,60 @@ func (v *volume) noteJudged(thorough bool) {
 		s.unpin()
 		v.judgedUpTo, v.seenUpTo = judged, now
 	}
+}
+
+// mayLook reports whether looking at the rows may be of use. What nobody asks for stays
+// as far behind as it is until purges are compacted, so looks that find such a row
+// become rarer. For the flusher.
+func (v *volume) mayLook() bool {
+	if v.raised.Swap(false) {
+		v.lookRest, v.lookIn = 0, 0
+	}
+	if v.lookIn > 0 {
+		v.lookIn--
+		return false
+	}
+	return true
+}
+
+// look returns how far all rows have been judged, now at most. It ends at the first
+// row that tells nothing new. For the flusher.
+func (v *volume) look(now uint64) uint64 {
+	// What is being published was judged moments ago, and may not be in the
+	// index yet; so no further than where the purges ended at the last look.
+	most := v.lookedAt
+	v.lookedAt = now
+	judged := most
+	for i := range v.index.shards {
+		if judged <= v.judgedUpTo {
+			break
+		}
+		judged = min(judged, v.index.shards[i].judged(v.judgedUpTo))
+	}
+	if v.lookRest = min(2*v.lookRest+1, maxLookRest); judged == most {
+		v.lookRest = 0 // no row is in the way
+	}
+	v.lookIn = v.lookRest
+	return judged
+}
+
+// judged returns how far all rows of the shard have been judged, or, where that is not
+// further than known, something that is not either.
+func (s *shard) judged(known uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	least := uint64(math.MaxUint64)
+	for _, p := range s.pages {
+		for i := range p {
+			if r := &p[i]; r.seg != 0 {
+				least = min(least, r.checked())
+			}
+		}
+		if least <= known {
+			break
+		}
+	}
+	return least
 }
 
 // newEpoch makes everything on the disk invalid until it is validated, because a

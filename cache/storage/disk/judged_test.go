@@ -76,3 +76,60 @@ func TestJudgedOutlivesRestart(t *testing.T) {
 		checked(open(fresh), 1, true)
 	})
 }
+
+// TestLooksBecomeRarer: while a row that nobody asks for is behind, the rows are looked
+// at ever more rarely; once it was judged, that is said at once.
+func TestLooksBecomeRarer(t *testing.T) {
+	l := &storagetest.Ledger{}
+	st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: vfs.NewMem(), Ledger: l,
+		FlushInterval: time.Hour}) // the flusher has its turn where the test says so
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	small(t, st, 0)
+	l.Purge(storagetest.Key(99), false)
+	v, looks := st.volumes[0], 0
+	const syncs = 200
+	for range syncs {
+		v.noteJudged(true)
+		if v.lookIn == v.lookRest {
+			looks++
+		}
+	}
+	if looks > 10 || v.judgedUpTo != 0 || v.seenUpTo != 1 {
+		t.Errorf("%d looks in %d syncs; judged up to %d, seen up to %d", looks, syncs, v.judgedUpTo, v.seenUpTo)
+	}
+	for part := range storage.Parts {
+		st.Judged(0, 1, part)
+	}
+	if v.noteJudged(true); v.judgedUpTo != 1 {
+		t.Errorf("judged up to %d, 1 is said", v.judgedUpTo)
+	}
+}
+
+// TestJudgedWhileOpen: what is judged with all the rest while somebody has it open is not
+// judged again, by purges that may have been forgotten since.
+func TestJudgedWhileOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &countingLedger{Ledger: &storagetest.Ledger{}}
+		st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: vfs.NewMem(), Ledger: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = st.Close() })
+		small(t, st, 0)
+		e := st.Lookup(nil, storagetest.Key(0))[0]
+		defer e.Release()
+		l.Purge(storagetest.Key(99), false)
+		for part := range storage.Parts {
+			st.Judged(0, 1, part)
+		}
+		for _, o := range st.Lookup(nil, storagetest.Key(0)) {
+			o.Release()
+		}
+		if n := l.judged.Load(); n != 0 {
+			t.Errorf("judged again, %d times", n)
+		}
+	})
+}

@@ -214,6 +214,9 @@ func (st *Store) Judged(since, sequence uint64, part int) {
 		if part < numShards {
 			v.judgedShard(&v.index.shards[part], since, sequence)
 		}
+		if part == numShards-1 {
+			v.raised.Store(true)
+		}
 	}
 }
 
@@ -225,6 +228,11 @@ func (v *volume) judgedShard(s *shard, since, sequence uint64) {
 			r.setChecked(sequence)
 		}
 	})
+	for n, e := range s.open { // for as long as it is open, the row is not asked
+		if at, known := e.checked.Load(), s.row(n).checked(); at < known {
+			e.checked.CompareAndSwap(at, known)
+		}
+	}
 }
 
 // Find calls f with every live entry that is selected.

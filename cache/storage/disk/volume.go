@@ -50,8 +50,11 @@ type volume struct {
 	reaped int          // the shard where Reap goes on; Reap's own
 
 	// The flusher's: how far all rows have been judged and what purge is the newest,
-	// as the disk says, and what was the newest at the last thorough look.
+	// as the disk says, and what was the newest at the last thorough look; for how many
+	// syncs there is none after that one, and for how many still.
 	judgedUpTo, seenUpTo, lookedAt uint64
+	lookRest, lookIn               int
+	raised                         atomic.Bool // rows were judged that nobody asked for: a look may be of use
 
 	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
