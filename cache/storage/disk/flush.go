@@ -63,7 +63,8 @@ func (v *volume) unsettled() (list []*segment) {
 	defer v.mu.Unlock()
 	for _, s := range v.segments {
 		s.mu.RLock()
-		busy := !s.lost && (s.written < s.end || s.synced < s.end)
+		// What was sealed when all of it was synced has to be settled yet.
+		busy := !s.lost && (s.written < s.end || s.synced < s.end || s.sealed && !s.settled.Load())
 		s.mu.RUnlock()
 		if busy && (s.tryPin()) {
 			list = append(list, s)
