@@ -72,7 +72,7 @@ func New(o Options) *Server {
 		ErrorHandling: promhttp.HTTPErrorOnError,
 	})
 	mux.HandleFunc("GET /metrics", s.allow(ScopeRead, metrics.ServeHTTP))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", index)
 	s.routePurges(mux)
@@ -158,6 +158,18 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	say(w, http.StatusOK, "ready")
+}
+
+// healthz says that the process lives, and what of the purges is in trouble. That is no
+// reason to end the process, which would make it worse.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	text := "alive"
+	if p := s.opt.Purges; p != nil {
+		if trouble := p.Ledger.Trouble(); trouble != "" {
+			text += ", but " + trouble
+		}
+	}
+	say(w, http.StatusOK, text)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -135,6 +135,14 @@ func (l *Ledger) fail() { l.guards.fail(l.seq.Load(), l.journal.aside) }
 // Guard returns the state of the disks.
 func (l *Ledger) Guard() Guard { return l.guards.state() }
 
+// Trouble says what is wrong with the journal and the disks; "" where nothing is.
+func (l *Ledger) Trouble() string {
+	if l.journal == nil || !l.journal.broken.Load() {
+		return ""
+	}
+	return l.guards.state().String()
+}
+
 // Durable returns ErrNotDurable while a receipt's purge is not on stable storage,
 // though there is a journal.
 func (l *Ledger) Durable(r *Receipt) error {

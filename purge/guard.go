@@ -355,8 +355,9 @@ type Guard struct {
 	// they are not to be believed after a restart, Untold those that could not be
 	// told how far the journal goes, Out those that are out of use.
 	Disks, Marked, Untold, Out int
-	// Aside: the journal is incomplete, and was put aside.
-	Aside bool
+	// Aside: the journal is incomplete, and was put aside. Unsafe: it is incomplete,
+	// and nothing says so that outlives the process.
+	Aside, Unsafe bool
 }
 
 // String says what becomes of a purge that is not in the journal if the process ends.
@@ -367,6 +368,8 @@ func (g Guard) String() string {
 		return broken + "nothing that is stored outlives the process either"
 	case g.Marked > 0 || g.Aside:
 		return broken + "if the process ends before it can be, everything on the disks is validated before it is used again"
+	case !g.Unsafe:
+		return broken + "no purge is missing from it yet"
 	}
 	return "neither the journal nor the disks can be written: the disks are out of use, but if the process ends before either can be, what was purged may be found on them again"
 }
@@ -387,5 +390,6 @@ func (a *guards) state() Guard {
 			s.Out++
 		}
 	}
+	s.Unsafe = a.missed > a.durable && a.cover == coverNone && s.Marked == 0
 	return s
 }

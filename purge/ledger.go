@@ -122,17 +122,17 @@ func (l *Ledger) replay(o *Options) error {
 	if err != nil {
 		return err
 	}
-	if c == nil {
+	switch {
+	case c == nil:
 		c = &contents{epoch: l.epoch}
-	}
-	if c.damage != nil {
+	case c.damage != nil:
 		l.log.Error("the purge journal is damaged: what can be read of it is kept, and disks count as purged", "path", path, "error", c.damage)
 		if err := fs.Rename(path, path+".damaged"); err != nil {
 			return fmt.Errorf("purge: keeping a damaged journal aside: %w", err)
 		}
 		c.epoch = l.epoch
-	} else if c.lost(o.Positions) {
-		l.log.Error("a disk knows of purges that the purge journal has lost: it goes on as another, and disks count as purged", "path", path)
+	case c.lost(o.Positions):
+		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and disks count as purged", "path", path)
 		c.epoch = l.epoch
 	}
 	l.epoch, l.floor = c.epoch, c.floor
