@@ -68,6 +68,8 @@ type exchange struct {
 	parts      *gathering        // what the answer is read from, where that is more than one fill
 	gain       *gain             // of a later run: what it is to bring; nil for an exchange with a client
 	leadHead   []byte
+	served     *message.Stored // the head of what is being sent
+	lasting    lasting         // the reader of its content
 
 	out      message.Outgoing
 	record   Record
@@ -240,7 +242,7 @@ func (x *exchange) lookup() statemachine.Event {
 		x.appendSearched()
 	}
 	if x.gain != nil {
-		x.entries = append(x.entries, borrowed{x.gain.from})
+		x.entries = append(x.entries, x.gain.base)
 	}
 	x.heads = x.heads[:0]
 	ev := statemachine.Event{Kind: statemachine.EventFound}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"edge/cache/statemachine"
 	"edge/cache/storage"
@@ -20,8 +21,10 @@ import (
 type gathering struct {
 	x     *exchange
 	head  *message.Stored
-	spans []span // from what the exchange retains
-	gain  *gain  // what the last run brought, if it is not used up
+	from  storage.Entry // what the answer was read from at first, retained by the exchange
+	spans []span        // from what the exchange retains
+	gain  *gain         // what the last run brought, if it is not used up
+	resumption
 }
 
 // span is bytes of the representation that can be read.
@@ -32,7 +35,7 @@ type span struct {
 
 // gather begins with what the exchange found and the fill that it attached to.
 func gather(x *exchange) *gathering {
-	g := &gathering{x: x, head: x.fill.head}
+	g := &gathering{x: x, head: x.fill.head, from: x.fill.entry}
 	for i, e := range x.entries {
 		if statemachine.SameRepresentation(g.head, x.heads[i]) {
 			for _, r := range e.Held(nil) {
@@ -71,7 +74,7 @@ func (g *gathering) open(pos, end int64) (storage.Reader, int64, error) {
 	if g.gain == nil || pos < g.gain.Start || pos >= g.gain.End || g.gain.up != nil {
 		g.close()
 		var err error
-		if g.gain, err = g.x.obtain(g.head, statemachine.Range{Start: pos, End: end}); err != nil {
+		if g.gain, err = g.obtain(statemachine.Range{Start: pos, End: end}); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -112,14 +115,26 @@ func (r *gatherReader) Next(ctx context.Context) ([]byte, error) {
 			r.pos += int64(len(piece))
 			return piece, nil
 		}
-		if err != io.EOF {
+		if err == io.EOF && r.pos != r.curEnd {
+			err = fmt.Errorf("%w: a run ended at %d of %d", storage.ErrGone, r.pos, r.curEnd)
+		}
+		if err != io.EOF && !(r.g.mayResume() && r.g.resumes(r.pos, err)) {
 			return nil, err
 		}
-		if r.pos != r.curEnd {
-			return nil, fmt.Errorf("%w: a run ended at %d of %d", storage.ErrGone, r.pos, r.curEnd)
-		}
 		r.Close()
+		if err != io.EOF {
+			r.g.leave(r.pos)
+		}
 	}
+}
+
+// mayResume reports whether what the store fails may come from the origin.
+func (g *gathering) mayResume() bool { return statemachine.MayContinue(&g.x.req, g.head) }
+
+// leave lets go of what the byte at pos could not be read from.
+func (g *gathering) leave(pos int64) {
+	g.spans = slices.DeleteFunc(g.spans, func(s span) bool { return s.Start <= pos && pos < s.End || g.direct })
+	g.close()
 }
 
 // Close ends the reading.
@@ -135,7 +150,7 @@ func (r *gatherReader) Close() {
 // origin's connection itself. Owner: the gathering.
 type gain struct {
 	statemachine.Range
-	from  storage.Entry // before: what the answer is read from so far
+	base  base          // before: what the answer is read from so far
 	entry storage.Entry // a stored response that holds them
 	fill  *fill         // or a fill that brings them, attached
 	up    *upstream     // or the connection that they come on
@@ -144,16 +159,21 @@ type gain struct {
 
 // obtain runs a machine of its own for what is missed first of an answer under
 // way, and returns what it brought.
-func (x *exchange) obtain(head *message.Stored, missed statemachine.Range) (*gain, error) {
+func (g *gathering) obtain(missed statemachine.Range) (*gain, error) {
+	x := g.x
 	x.flushBefore()
 	y := &exchange{p: x.p, peer: x.peer, table: x.table, route: x.route, trusted: x.trusted, req: x.req,
 		key: x.key, rawKey: x.rawKey, rule: x.rule, ruleNumber: x.ruleNumber, used: x.used}
-	y.gain = &gain{Range: missed, from: x.fill.entry}
+	y.gain = &gain{Range: missed, base: base{g.from, g.head, g.failures > 0}}
 	y.entries, y.heads = y.entryRoom[:0], y.headRoom[:0]
 	defer y.cleanUp()
 	y.start = x.now()
 	y.at = y.start
-	y.drive(y.m.StartRun(x.route.policyFor(&x.req), &y.req, head, missed, y.at))
+	start := y.m.StartRun
+	if g.direct {
+		start = y.m.StartDirectRun
+	}
+	y.drive(start(x.route.policyFor(&x.req), &y.req, g.head, missed, y.at))
 	if y.endpoint != "" {
 		x.endpoint = y.endpoint
 	}
@@ -177,7 +197,7 @@ func (g *gain) take(y *exchange, a *statemachine.Action) bool {
 				g.Range = statemachine.Range(r)
 			}
 		}
-		y.entries[a.Chosen] = borrowed{g.entry} // ours to release
+		y.entries[a.Chosen] = base{Entry: g.entry} // ours to release
 	case statemachine.ActServeFill:
 		g.fill, y.fill = y.fill, nil
 		if g.Range = g.fill.part; g.Start == g.End {
@@ -200,7 +220,7 @@ func (g *gain) take(y *exchange, a *statemachine.Action) bool {
 // drop removes what is stored of a representation that is no more.
 func (g *gain) drop(y *exchange, head *message.Stored) {
 	for i, e := range y.entries {
-		if _, ours := e.(borrowed); !ours && statemachine.SameRepresentation(head, y.heads[i]) {
+		if _, ours := e.(base); !ours && statemachine.SameRepresentation(head, y.heads[i]) {
 			y.p.store.Remove(e)
 		}
 	}
@@ -228,12 +248,6 @@ func (g *gain) release() {
 		g.up.end()
 	}
 }
-
-// borrowed is an entry that somebody else retains.
-type borrowed struct{ storage.Entry }
-
-// Release does nothing.
-func (borrowed) Release() {}
 
 // upstreamReader reads content off an origin's connection. It implements
 // storage.Reader; the connection is given back by whoever has it.

@@ -24,7 +24,7 @@ func (x *exchange) serveRange(e source, r statemachine.Range, size int64) statem
 	if x.out.NoBody {
 		return x.sendHeadOnly()
 	}
-	rd := e.Reader(r.Start, r.End-r.Start)
+	rd := x.open(e, r.Start, r.End-r.Start)
 	defer rd.Close()
 	return x.sendFrom(rd, e, x.fill != nil)
 }
@@ -65,7 +65,7 @@ func (x *exchange) serveRanges(e source, s *message.Stored, ranges []statemachin
 
 // sendPart sends the bytes of one range.
 func (x *exchange) sendPart(e source, r statemachine.Range) statemachine.Delivery {
-	rd := e.Reader(r.Start, r.End-r.Start)
+	rd := x.open(e, r.Start, r.End-r.Start)
 	defer rd.Close()
 	switch err := x.copy(rd, nil, nil); err {
 	case io.EOF:

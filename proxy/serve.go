@@ -42,6 +42,7 @@ func (x *exchange) serveFill() statemachine.Delivery {
 // deliver sends what of a response answers the request: all of it, or what the
 // request's conditions and ranges make of it. live: it is being filled.
 func (x *exchange) deliver(from source, s *message.Stored, head, extra []byte, size int64, live bool) statemachine.Delivery {
+	x.served = s
 	sel := statemachine.Select(&x.req, s, size)
 	if sel.Status != s.Status {
 		return x.serveSelected(from, s, &sel, size, head, extra)
@@ -55,7 +56,7 @@ func (x *exchange) deliver(from source, s *message.Stored, head, extra []byte, s
 	if body := from.Bytes(); body != nil && from.Trailers() == nil {
 		return x.sendBody(body)
 	}
-	rd := from.Reader(0, -1)
+	rd := x.open(from, 0, -1)
 	defer rd.Close()
 	return x.sendFrom(rd, from, live)
 }

@@ -225,8 +225,7 @@ type Event struct {
 	// Part, for LockStreaming: where the content lies that is being filled,
 	// where it is a part.
 	Part Range
-	// Reached, for LockStreaming of a whole response where a Run was to be
-	// acquired: what can be read of it now.
+	// Reached, for LockStreaming: what can be read now of what is being filled.
 	Reached Range
 	// Ignored, for LockStreaming: a range was asked for and the whole came.
 	Ignored  bool

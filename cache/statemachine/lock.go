@@ -55,6 +55,9 @@ func (m *HTTPCache) classifyFlight(ev *Event, now Instant) (Outcome, Reason) {
 	if !m.gap.empty() {
 		return m.classifyRunFlight(ev)
 	}
+	if passedBy(ev, ev.Part.Start) {
+		return mayGoAlone, m.decision.Forward
+	}
 	m.decision.Collapsed = true
 	m.decision.Response = s
 	return isFollower, ReasonCollapsed

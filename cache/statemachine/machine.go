@@ -247,6 +247,7 @@ type HTTPCache struct {
 	running    bool            // a later run of an answer under way: no client
 	base       *message.Stored // running: the head of that answer
 	missed     Range           // running: what it misses
+	direct     bool            // running: without the store, which failed the answer
 	drop       bool            // base is of a representation that is no more
 	headGiven  *message.Stored // the freshened head, served in place of the stored one
 	seldom     bool            // the key was asked for too seldom to store under it

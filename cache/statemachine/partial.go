@@ -90,7 +90,7 @@ func (m *HTTPCache) classifyGap(part Range, total int64, ok bool, resp *message.
 	base := m.candidates[m.gap.base]
 	same := ok && total == base.Length && sharesStrongValidator(base, resp)
 	switch fits := ok && m.gap.ask.holds(part) && m.gap.fits(part, total); {
-	case same && fits && m.mayKeepPart(resp):
+	case same && fits && !m.direct && m.mayKeepPart(resp):
 		m.part = part
 		return isStorable, m.decision.Forward
 	case same && fits && m.running:

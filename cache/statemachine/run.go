@@ -162,11 +162,37 @@ func (m *HTTPCache) StartRun(policy *Policy, req *message.Request, base *message
 	return m.move(toLookup, ReasonPartialMiss, nil, now)
 }
 
+// StartDirectRun is StartRun for an answer that the store has failed too often: what
+// is held is not looked at, nobody is followed, and nothing is stored.
+func (m *HTTPCache) StartDirectRun(policy *Policy, req *message.Request, base *message.Stored, want Range, now Instant) Action {
+	m.reset(policy, req)
+	m.running, m.direct, m.base = true, true, base
+	m.missed = want
+	m.directives = parseRequestDirectives(&req.Fields)
+	m.wentForward(ReasonUnreadable)
+	return m.move(toLookup, ReasonUnreadable, nil, now)
+}
+
+// MayContinue reports whether an answer to req, with the head s, that the store cannot go
+// on with can be finished by runs. What comes then is combined with what was sent, for
+// which RFC 9110 section 15.3.7.3 wants "the same strong validator".
+func MayContinue(req *message.Request, s *message.Stored) bool {
+	if req.Method != message.MethodGet || s.Status != 200 || s.Length < 0 || !s.Terms.HasStrongValidator() {
+		return false
+	}
+	// RFC 9111 section 5.2.1.7: the client "only wishes to obtain a stored response".
+	return !parseRequestDirectives(&req.Fields).onlyIfCached
+}
+
 // classifyRun looks for the first byte missed. Whether what is stored is fresh
 // was decided when the answer began. Reached from Looking.
 func (m *HTTPCache) classifyRun(ev *Event) (Outcome, Reason) {
-	if m.planRun(ev) {
+	usable := m.planRun(ev)
+	switch {
+	case usable:
 		return isUsable, ReasonHit
+	case m.direct:
+		return mayGoAlone, ReasonUnreadable
 	}
 	return m.queue(m.base), ReasonPartialMiss
 }
@@ -179,6 +205,11 @@ func (m *HTTPCache) planRun(ev *Event) bool {
 	for i, s := range m.candidates {
 		if i >= len(ev.Held) || !SameRepresentation(m.base, s) {
 			continue
+		}
+		if m.direct {
+			want := Range{m.missed.Start, min(m.missed.End, widen(m.missed, m.policy.Chunk).End)}
+			m.gap = gap{base: i, want: want, ask: want}
+			return false
 		}
 		g := firstGap([]Range{m.missed}, ev.Held[i], s.Length, m.policy.Chunk)
 		g.base = i
@@ -269,6 +300,13 @@ func (m *HTTPCache) classifyRunResponse(resp *message.Response) (Outcome, Reason
 	// RFC 9110 section 13.1.5: the condition was false, so that the
 	// representation is another; or it is shorter by now.
 	case 200:
+		if sharesStrongValidator(m.base, resp) && resp.Length == m.base.Length {
+			// Section 14.2: "A server MAY ignore the Range header field." What was sent
+			// already is passed over.
+			m.part = Range{0, resp.Length}
+			m.decision.NotStored = ReasonPart
+			return isUnstorable, ReasonPart
+		}
 		m.drop = !sharesStrongValidator(m.base, resp)
 	case 416:
 		m.drop = true
@@ -289,6 +327,9 @@ func (m *HTTPCache) classifyRunFlight(ev *Event) (Outcome, Reason) {
 		if first < ev.Part.Start || first >= ev.Part.End {
 			return m.compete()
 		}
+		if passedBy(ev, first) {
+			return mayGoAlone, m.decision.Forward
+		}
 	// The origin was asked for a range and sends the whole: it would again.
 	case ev.Ignored && first >= ev.Reached.Start:
 	case first < ev.Reached.Start || first > ev.Reached.End+NearRun*m.policy.Chunk:
@@ -300,6 +341,10 @@ func (m *HTTPCache) classifyRunFlight(ev *Event) (Outcome, Reason) {
 	}
 	return isFollower, ReasonCollapsed
 }
+
+// passedBy reports whether a fill under way has no more of what begins at first: it is not
+// kept, and has gone on at the pace of its fastest reader.
+func passedBy(ev *Event, first int64) bool { return !ev.Reached.empty() && first < ev.Reached.Start }
 
 // apartFrom has the request compete for its run, whatever is filled for others.
 func (m *HTTPCache) apartFrom() (Outcome, Reason) {

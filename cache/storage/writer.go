@@ -337,7 +337,7 @@ func (w *writer) Abort(reason error) {
 	w.over = true
 	defer func() { w.count(-w.pending) }()
 	if !errors.Is(reason, ErrAborted) {
-		reason = fmt.Errorf("%w: %v", ErrAborted, reason)
+		reason = fmt.Errorf("%w: %w", ErrAborted, reason)
 	}
 	w.f.finish(aborted, reason)
 	w.m.stats.aborted.Add(1)

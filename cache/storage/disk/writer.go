@@ -232,7 +232,7 @@ func (w *writer) Abort(reason error) {
 	defer w.e.Release()
 	defer func() { w.count(-w.memory) }()
 	if !errors.Is(reason, storage.ErrAborted) {
-		reason = fmt.Errorf("%w: %v", storage.ErrAborted, reason)
+		reason = fmt.Errorf("%w: %w", storage.ErrAborted, reason)
 	}
 	w.st.stats.aborted.Add(1)
 	salvage := w.part && w.e.Stored().Terms.HasStrongValidator() && !w.f.window
