@@ -89,14 +89,14 @@ func Open(o Options) (*Store, error) {
 	}
 	o.Disk.Warm = t.warm
 	var err error
+	if t.mem, err = storage.NewMemory(o.Memory); err != nil { // the disk asks what it has in use
+		return nil, err
+	}
 	if t.disk, err = disk.Open(o.Disk); err != nil {
+		_ = t.mem.Close() // nothing is in it
 		return nil, err
 	}
 	t.diskMax = t.disk.MaxObject()
-	if t.mem, err = storage.NewMemory(o.Memory); err != nil {
-		_ = t.disk.Close() // nothing was written
-		return nil, err
-	}
 	t.used = newHistory(t.disk.Stats().Budget, o.Memory.Size)
 	t.asked = storage.NewReuse(o.Memory.Size, o.Memory.Size/askSpacing)
 	t.promoter.start(t)
@@ -127,7 +127,7 @@ func (t *Store) lock(key storage.Key) *sync.Mutex { return &t.locks[key[2]] }
 // warm tells the disk whether memory has something under a key that was asked for
 // there.
 func (t *Store) warm(key storage.Key) bool {
-	return t.mem != nil && t.mem.Hits(key) > 0 // the disk opens first
+	return t.mem.Hits(key) > 0
 }
 
 // once is the ledger as the memory tier sees it: it counts what a purge took only
@@ -266,33 +266,38 @@ func (t *Store) Freshen(e storage.Entry, s *message.Stored, sequence uint64) err
 // FreshenAs replaces e's head and, where names are given, its names, in each tier that
 // has e.
 func (t *Store) FreshenAs(e storage.Entry, s *message.Stored, sequence uint64, names storage.Names) error {
-	key := e.Key()
+	key, before := e.Key(), e.Stored().Nominated
 	if t.disk.Owns(e) {
 		if err := t.disk.FreshenAs(e, s, sequence, names); err != nil {
 			return err
 		}
-		t.forgetCopy(key, e.Stored().Nominated)
+		t.forgetCopy(key, before)
+		t.forgetCopy(key, s.Nominated)
 		t.stats.freshened.Add(1)
 		return nil
 	}
-	before := e.Stored()
-	other := t.disk.Fetch(key, before.Nominated) // reads: not under the lock
+	other := t.disk.Fetch(key, before) // reads: not under the lock
 	if other != nil {
 		defer other.Release()
 	}
 	l := t.lock(key)
 	l.Lock()
 	defer l.Unlock()
+	copied := other != nil && t.disk.Current(other)
+	another := copied && !same(e.Stored(), other.Stored()) // whose commit is about to take the memory's out
 	err := t.mem.FreshenAs(e, s, sequence, names)
-	if other != nil && t.disk.Current(other) && same(before, other.Stored()) {
-		wrote := t.disk.FreshenNow(other, s, sequence, names)
-		switch {
-		case err != nil && wrote == nil:
-			err = nil // evicted from memory meanwhile
-		case err == nil && wrote != nil:
-			t.disk.Discard(key, before.Nominated)
+	wrote := copied && !another && t.disk.FreshenNow(other, s, sequence, names) == nil
+	switch {
+	case err != nil && wrote: // evicted from memory meanwhile
+		err = nil
+		t.forgetCopies(key, before, s.Nominated)
+	case err == nil && !wrote && !another:
+		// Also what could not be fetched, or has come since, is e as it was.
+		if t.disk.Has(key, before) {
 			t.stats.unwritten.Add(1)
 		}
+		t.disk.Discard(key, before)
+		t.disk.Discard(key, s.Nominated)
 	}
 	if err == nil {
 		t.stats.freshened.Add(1)
@@ -313,9 +318,14 @@ func (t *Store) forgetCopy(key storage.Key, nominated []byte) (had bool) {
 	l := t.lock(key)
 	l.Lock()
 	defer l.Unlock()
+	return t.forgetCopies(key, nominated, nominated)
+}
+
+// forgetCopies is forgetCopy for two variants. Under the key's lock.
+func (t *Store) forgetCopies(key storage.Key, a, b []byte) (had bool) {
 	var room [4]storage.Entry
 	for _, e := range t.mem.Lookup(room[:0], key) {
-		if string(e.Stored().Nominated) == string(nominated) {
+		if n := string(e.Stored().Nominated); n == string(a) || n == string(b) {
 			t.mem.Remove(e)
 			had = true
 		}
@@ -345,9 +355,12 @@ func (t *Store) Remove(e storage.Entry) {
 		}
 		x.Release()
 	}
-	if other != nil && t.disk.Current(other) && same(other.Stored(), head) {
+	switch copied := other != nil && t.disk.Current(other); {
+	case copied && same(other.Stored(), head):
 		t.disk.Remove(other)
 		gone = true
+	case gone && !copied: // what could not be fetched, or has come since, is the same
+		t.disk.Discard(key, head.Nominated)
 	}
 	if gone {
 		t.stats.removed.Add(1)
