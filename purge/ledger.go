@@ -23,9 +23,6 @@ type Options struct {
 	// Positions are those of the disks that will be attached, read before anything
 	// else has happened: by them a journal that is not whole is known.
 	Positions []Position
-	// OnJournal is told with an error when the journal stops being written, and
-	// with nil when it is again. May be nil; must not block.
-	OnJournal func(error)
 	// Clock tells the time. Required.
 	Clock storage.Clock
 	// Logger gets what an operator should know. Default: none.
@@ -44,7 +41,6 @@ type Ledger struct {
 	seq     atomic.Uint64 // the newest purge in force
 	journal *journal      // nil without
 	unlock  func()
-	told    func(error)
 
 	// mu orders purges: number, index, records and journal agree. Never held
 	// over a wait.
@@ -84,7 +80,7 @@ const runSpan = 1 << 20
 // cannot be opened or written is an error; one that is damaged is kept aside, as
 // PATH.damaged, and what could be read of it goes on in a new one.
 func Open(o Options) (*Ledger, error) {
-	l := &Ledger{log: o.Logger, clock: o.Clock, told: o.OnJournal, changed: make(chan struct{})}
+	l := &Ledger{log: o.Logger, clock: o.Clock, changed: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -187,9 +183,6 @@ func (l *Ledger) health(err error) {
 		l.log.Error("the purge journal cannot be written: purges are in force, but not on stable storage", "error", err)
 	} else {
 		l.log.Info("the purge journal is written again")
-	}
-	if l.told != nil {
-		l.told(err)
 	}
 }
 
