@@ -26,6 +26,7 @@ func TestEveryPathEnds(t *testing.T) {
 		w.step(place{}.refreshing(policy, w.req), nil)
 		for _, want := range []Range{{2, 5}, {0, 1}} {
 			w.step(place{}.running(policy, w.req, want), nil)
+			w.step(place{}.direct(policy, w.req, want), nil)
 		}
 	}
 	if w.places < 1000 {
@@ -60,6 +61,12 @@ func (p place) running(policy *Policy, req *message.Request, want Range) place {
 	return p
 }
 
+// direct is a later run of an answer that the store failed.
+func (p place) direct(policy *Policy, req *message.Request, want Range) place {
+	p.a = p.m.StartDirectRun(policy, req, walkPart(policy), want, walkNow)
+	return p
+}
+
 // key tells places apart by all that later steps can depend on. (Of the
 // decision most is only ever written.)
 func (p *place) key() string {
@@ -69,7 +76,7 @@ func (p *place) key() string {
 		flights = -1
 	}
 	return fmt.Sprint(m.state, p.a.Kind, p.a.Form, m.chosen, m.permit, m.background, m.tries, m.form, string(m.variant), m.variant == nil,
-		m.headGiven != nil, m.seldom, m.gap, m.part, m.cut, m.progress, m.apart, m.unaligned, m.running, m.missed, m.drop, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
+		m.headGiven != nil, m.seldom, m.gap, m.part, m.cut, m.progress, m.apart, m.unaligned, m.running, m.direct, m.missed, m.drop, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
 }
 
 // walk goes depth first. done holds, for each place, 1 while its paths are
@@ -105,6 +112,9 @@ func (w *walk) step(p place, path []string) {
 		}
 	} else if p.a.Kind == ActFill && p.held && usableAtOnce(s, walkNow) && !p.a.Part {
 		w.t.Errorf("a fill is not shared though others could use it: %s", strings.Join(path, " "))
+	}
+	if p.m.direct && (p.a.Kind == ActAcquire || p.a.Kind == ActFill || p.a.Kind == ActServe) {
+		w.t.Errorf("a run without the store uses it: %s", strings.Join(path, " "))
 	}
 	if p.a.Kind == ActDone {
 		if p.held {
@@ -164,6 +174,7 @@ func (w *walk) events(p *place) []Event {
 					case len(c) == 0 || c[0].Terms.Flags.Has(message.TermHitForMiss):
 					case c[0].Terms.Flags.Has(message.TermPartial):
 						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0], Part: Range{0, 2}},
+							Event{Kind: EventLock, Lock: l, Flight: c[0], Part: Range{2, 5}, Reached: Range{4, 5}},
 							Event{Kind: EventLock, Lock: l, Flight: c[0], Part: Range{2, 5}})
 					default:
 						all = append(all, Event{Kind: EventLock, Lock: l, Flight: c[0], Reached: Range{0, 1}},
