@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,8 +10,12 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/disk"
+	"edge/cache/storage/vfs"
+	"edge/message"
 )
 
 // frail is a store whose readers fail where the test says so.
@@ -271,4 +276,89 @@ func TestStoreFailsUnannounced(t *testing.T) {
 			st.set(failing(1, storage.ErrGone, 1<<20))
 		}
 	})
+}
+
+// Damage on a disk costs the chunk that it lies in: the answer that meets it is whole, the
+// origin is asked for that chunk, and the next answer finds it healed.
+func TestDamageCostsAChunk(t *testing.T) {
+	const size = 6 << 20
+	for name, at := range map[string][]int64{
+		"at the beginning": {300},
+		"in the middle":    {2_500_000},
+		"in several":       {70_000, 1_200_000, 3_900_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &film{size: size, etag: "v"}
+				files := vfs.NewMem()
+				st, err := disk.Open(disk.Options{Disks: []disk.Disk{{Path: "/disk", Size: 64 << 20}}, MaxObject: 16 << 20, FS: files,
+					Clock: func() message.Instant { return message.Instant(time.Now().UnixNano()) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := newRig(t, f.serve, kept(st))
+				defer r.close()
+				if _, err := f.ask(r, ""); err != nil {
+					t.Fatal(err)
+				}
+				f.settle(r)
+				time.Sleep(5 * time.Second) // it is on the disk
+				segments, err := files.List("/disk")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, pos := range at {
+					harmAt(t, f, files, segments, pos)
+				}
+				_, before := f.stats()
+				if got, err := f.ask(r, ""); got != size || err != nil {
+					t.Errorf("%d bytes of %d, %v", got, size, err)
+				}
+				f.settle(r)
+				time.Sleep(time.Second)
+				asked, after := f.stats()
+				if n := after - before; n == 0 || n > int64(len(at))*filmChunk {
+					t.Errorf("%d bytes were fetched for %d damaged chunks: %q", n, len(at), asked)
+				}
+				for range 2 {
+					if got, err := f.ask(r, ""); got != size || err != nil {
+						t.Errorf("%d bytes of %d, %v", got, size, err)
+					}
+				}
+				if again, _ := f.stats(); len(again) != len(asked) {
+					t.Errorf("the origin was asked again: %q", again[len(asked):])
+				}
+			})
+		})
+	}
+}
+
+// harmAt flips a bit of the film's byte at pos, where it lies on the disk.
+func harmAt(t *testing.T, f *film, files *vfs.Mem, segments []string, pos int64) {
+	t.Helper()
+	want := make([]byte, 64)
+	f.at(want, pos)
+	for _, name := range segments {
+		if !strings.HasSuffix(name, ".seg") {
+			continue
+		}
+		name = "/disk/" + name
+		s, err := files.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, _ := s.Size()
+		b := make([]byte, size)
+		if _, err := s.ReadAt(b, 0); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		if at := bytes.Index(b, want); at >= 0 {
+			if err := files.Flip(name, int64(at), 1); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("byte %d is nowhere on the disk", pos)
 }
