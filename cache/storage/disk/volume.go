@@ -106,7 +106,10 @@ func (v *volume) append(r *record, mem, body []byte, reserve bool) (*segment, er
 	if v.health.writesOut() || v.closing {
 		return nil, errOut
 	}
-	if err := v.payOwed(); err != nil {
+	switch err := v.payOwed(); {
+	case err == errNoRoom && !reserve:
+		return nil, v.noRoomYet()
+	case err != nil:
 		return nil, err
 	}
 	return v.place(r, mem, body, reserve)
@@ -376,7 +379,7 @@ func (v *volume) payOwed() error {
 		r := record{kind: o.kind, key: o.key, variant: o.variant}
 		s, err := v.place(&r, make([]byte, headerSize), nil, true)
 		if err != nil {
-			return errBusy
+			return err
 		}
 		s.unpin()
 		delete(v.owed, o)
