@@ -62,6 +62,7 @@ type diskRig struct {
 	asked    atomic.Int64 // of the origin
 	sent     atomic.Int64 // content bytes, by it
 	answered atomic.Int64 // right
+	anew     atomic.Bool  // what is asked for is not stored yet
 }
 
 // startDisk starts an edge whose disk is at dir.
@@ -110,7 +111,11 @@ func (r *diskRig) client() *http.Client {
 
 // ask asks for [from, to) of thing n, all of it where to is 0, and wants just that.
 func (r *diskRig) ask(c *http.Client, n, from, to int) {
-	req, err := http.NewRequest("GET", fmt.Sprintf("http://%s/%d", r.addr, n), nil)
+	url := fmt.Sprintf("http://%s/%d", r.addr, n)
+	if r.anew.Load() {
+		url += fmt.Sprintf("?%d", r.answered.Load()) // nobody has it
+	}
+	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
 		r.t.Error(err)
 		return
@@ -305,6 +310,7 @@ func TestDiskDescriptors(t *testing.T) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
 	}
+	r.anew.Store(true)          // so that there is something to store
 	time.Sleep(3 * time.Second) // new connections have none either, so that metrics are asked for later
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &was, nil); err != nil {
 		t.Fatal(err)
@@ -315,6 +321,7 @@ func TestDiskDescriptors(t *testing.T) {
 		t.Errorf("back only %v after there were descriptors again", took)
 	}
 	end()
+	r.anew.Store(false)
 	if r.fault("error") == 0 {
 		t.Error("it was not noticed")
 	}

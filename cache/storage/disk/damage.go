@@ -1,6 +1,9 @@
 package disk
 
 import (
+	"errors"
+
+	"edge/cache/storage"
 	"edge/message"
 )
 
@@ -28,16 +31,32 @@ func (v *volume) expelDamaged(e *entry) {
 	}
 }
 
+// mendAttempts is how often a response is mended anew that was given another place
+// meanwhile, by reclaiming or by others who met damage.
+const mendAttempts = 8
+
 // keepRest makes e parts without x. False: e is as it was.
 func (v *volume) keepRest(e *entry, x *located) bool {
 	if !e.Stored().Terms.HasStrongValidator() {
 		return false
 	}
-	b := e.retainBody()
-	if b == nil {
-		return false // it is being written
+	for range mendAttempts {
+		b := e.retainBody()
+		if b == nil {
+			return false // it is being written
+		}
+		kept, err := v.without(e, b, x)
+		b.drop()
+		if !errors.Is(err, storage.ErrGone) || !e.indexed.Load() {
+			return kept && err == nil
+		}
 	}
-	defer b.drop()
+	return false
+}
+
+// without makes e, which has the body b, parts without x, if anything is left. ErrGone: it
+// has another body by now, or is not in the index.
+func (v *volume) without(e *entry, b *body, x *located) (kept bool, err error) {
 	var rest []located
 	for _, y := range b.locate() {
 		if y.seg != x.seg || y.off != x.off {
@@ -45,22 +64,24 @@ func (v *volume) keepRest(e *entry, x *located) bool {
 		}
 	}
 	if len(rest) == 0 {
-		return false
+		return false, nil
 	}
 	if len(rest) == len(b.extents) {
-		return e.indexed.Load() // somebody was quicker
+		return e.indexed.Load(), nil // somebody was quicker
 	}
-	return v.relocate(e, b, rest, nil, false, false) == nil
+	return true, v.relocate(e, b, rest, nil, false, false)
 }
 
-// partialIf returns s, marked as parts or as a whole.
-func partialIf(s *message.Stored, parts bool) *message.Stored {
+// partialIf returns s, marked as parts or as a whole. What came without a length has one
+// now, size, without which nobody could tell what is missing.
+func partialIf(s *message.Stored, parts bool, size int64) *message.Stored {
 	if parts == s.Terms.Flags.Has(message.TermPartial) {
 		return s
 	}
 	next := *s
 	if next.Terms.Flags &^= message.TermPartial; parts {
 		next.Terms.Flags |= message.TermPartial
+		next.Length = size
 	}
 	return &next
 }

@@ -232,7 +232,7 @@ func (v *volume) relocate(e *entry, b *body, extents []located, last []byte, who
 	if !e.indexed.Load() || e.body.Load() != b {
 		return storage.ErrGone // replaced or freshened meanwhile; the caller looks again
 	}
-	stored := partialIf(e.Stored(), !whole)
+	stored := partialIf(e.Stored(), !whole, b.size)
 	next, r, err := v.writeHead(&headRecord{e: e, stored: stored, sequence: e.sequence.Load(), checked: e.checked.Load(),
 		trailers: e.trailers, size: b.size}, extents, last, reserve)
 	if err != nil {
