@@ -24,6 +24,7 @@ func (v *volume) flusher() {
 		case <-tick.C:
 			v.recover()
 			v.payDrop()
+			v.letGoLost()
 			v.noteJudged(unsynced == 0)
 			if unsynced += v.o.FlushInterval; unsynced >= v.o.SyncInterval {
 				sync, unsynced = true, 0
@@ -165,6 +166,7 @@ func (v *volume) forsake(s *segment) {
 	if len(blocks) == 0 {
 		return
 	}
+	v.holdsLost = true
 	v.dropRows(func(r *row) bool { return r.seg == s.id && int64(r.off) >= from }, &v.health.lost)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -186,6 +188,53 @@ func (v *volume) forsake(s *segment) {
 			at += r.size()
 		}
 	}
+}
+
+// letGoLost lets go of what was lost, which is held in memory for those who had it
+// pinned, where nobody has any more. For the flusher.
+func (v *volume) letGoLost() {
+	if !v.holdsLost {
+		return
+	}
+	v.holdsLost = false
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.segments {
+		switch {
+		case s.settled.Load():
+		case s.pins.Load() > 1: // than the list's; and no row leads to what was lost
+			v.holdsLost = true
+		default:
+			v.sealed -= s.cutLost()
+		}
+	}
+	v.stir()
+}
+
+// cutLost makes a segment of which something was lost one that ends where the file
+// does, and returns how many bytes shorter it is. What lies in it, its records say: its notes
+// go too. Under the volume's lock; nobody else has it pinned.
+func (s *segment) cutLost() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.lost {
+		return 0
+	}
+	for _, b := range s.blocks {
+		b.release()
+	}
+	n = s.end - s.written
+	s.blocks, s.end, s.synced = nil, s.written, s.written
+	s.notes, s.naming = nil, namings{}
+	s.settled.Store(true)
+	return n
+}
+
+// lacks reports whether bytes up to end will never be in the file.
+func (s *segment) lacks(end int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lost && end > s.written
 }
 
 // payDrop makes good for tombstones that were too many to be owed: everything on the

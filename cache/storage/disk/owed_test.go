@@ -18,8 +18,7 @@ func TestOwedOnAFullDisk(t *testing.T) {
 	t.Cleanup(func() { _ = st.Close() })
 	v := st.volumes[0]
 	v.mu.Lock()
-	was := v.limit
-	v.limit = 0
+	v.sealed += v.limit
 	v.owe(owing{kindTombstone, storagetest.Key(1), 0})
 	v.mu.Unlock()
 	chunk := func(reserve bool) error {
@@ -36,7 +35,7 @@ func TestOwedOnAFullDisk(t *testing.T) {
 		t.Errorf("for a writer: %v", err)
 	}
 	v.mu.Lock()
-	v.limit = was
+	v.sealed -= v.limit
 	v.mu.Unlock()
 	if err := chunk(false); err != nil || len(v.owed) > 0 {
 		t.Errorf("with room again: %v; %d owed", err, len(v.owed))

@@ -310,6 +310,8 @@ func (v *volume) writeHead(h *headRecord, extents []located, last []byte, reserv
 			f.extents[i].seg, f.extents[i].off = 0, 0 // wherever it lay before
 		case s.gone.Load():
 			return nil, row{}, fmt.Errorf("%w: reclaimed while it was written", storage.ErrFull)
+		case s.lacks(int64(extents[i].off) + int64(extents[i].length)):
+			return nil, row{}, fmt.Errorf("%w: the disk failed while it was written", storage.ErrFull)
 		default:
 			r.flags |= flagForeign
 		}

@@ -56,6 +56,8 @@ type volume struct {
 	lookRest, lookIn               int
 	raised                         atomic.Bool // rows were judged that nobody asked for: a look may be of use
 
+	holdsLost bool // the flusher's: some segment holds in memory what was lost
+
 	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
 	suspects             chan suspect
