@@ -201,13 +201,15 @@ func (l *Ledger) StaleSince(e storage.Entry, since uint64) message.Instant {
 }
 
 // Took counts an entry for the receipts of the purges that took it.
-func (l *Ledger) Took(e storage.Entry, since uint64, flags message.TermFlags) {
+func (l *Ledger) Took(e storage.Entry, since uint64, flags message.TermFlags, removed bool) {
 	l.taken.Add(1)
 	hard, soft := l.index.Load().takers(e.Names(), since)
 	if flags.Has(message.TermHitForMiss) {
 		return // no response, but the memory that there is none to share
 	}
-	if hard != 0 {
+	// One that removes may have come in force since the store asked: it counts when
+	// it removes.
+	if hard != 0 && removed {
 		l.receipts.count(hard)
 	}
 	// What was soft-purged before is stale already.

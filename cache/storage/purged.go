@@ -82,7 +82,7 @@ func (m *Memory) tell(e *entry, since uint64, before message.TermFlags, mark uin
 	if had&markSoft != 0 {
 		before |= message.TermSoftPurged
 	}
-	m.witness.Took(e, since, before)
+	m.witness.Took(e, since, before, mark&markHard != 0)
 }
 
 // apply makes s, of e, what a verdict other than Live and Removed says about purges

@@ -239,10 +239,12 @@ type Ledger interface {
 type Witness interface {
 	// Took is called once for each found entry that a purge in (since,
 	// Sequence()] removed or made stale, when that happened. flags are those
-	// that the entry's terms had before. It may be called under a lock of the
+	// that the entry's terms had before. removed: it is gone; else a purge that
+	// removes, even if it is in force by now, is not what took it yet, and is told
+	// of when it does. It may be called under a lock of the
 	// store, as Judge may: whoever holds the same lock sees the entry as it was
 	// and not told of, or as it is and told of.
-	Took(e Entry, since uint64, flags message.TermFlags)
+	Took(e Entry, since uint64, flags message.TermFlags, removed bool)
 }
 
 // Dater is what a Ledger may implement besides, to tell when purges came: the windows

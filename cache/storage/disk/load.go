@@ -314,7 +314,7 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 		had = s.row(e.row).flags
 	}
 	if next.Terms.Flags != before.Terms.Flags {
-		v.tell(e, since, softened(before.Terms.Flags, had))
+		v.tell(e, since, softened(before.Terms.Flags, had), false)
 	}
 	if !e.indexed.Load() {
 		e.head.Store(&next)
@@ -333,9 +333,9 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 }
 
 // tell tells the ledger what a purge took, where it counts. Under the shard's lock.
-func (v *volume) tell(e *entry, since uint64, before message.TermFlags) {
+func (v *volume) tell(e *entry, since uint64, before message.TermFlags, removed bool) {
 	if v.st.witness != nil {
-		v.st.witness.Took(e, since, before)
+		v.st.witness.Took(e, since, before, removed)
 	}
 }
 

@@ -313,7 +313,7 @@ func (v *volume) expelJudged(e *entry, since uint64, before message.TermFlags) {
 	v.remove(s, e.row)
 	v.st.stats.removed.Add(1)
 	if had&flagTaken == 0 {
-		v.tell(e, since, softened(before, had))
+		v.tell(e, since, softened(before, had), true)
 	}
 }
 

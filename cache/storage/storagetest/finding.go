@@ -60,7 +60,7 @@ func (l *named) Judge(e storage.Entry, since uint64) (worst storage.Verdict) {
 
 // Took counts for the first purge that removes, and before it for the first that
 // makes stale.
-func (l *named) Took(e storage.Entry, since uint64, flags message.TermFlags) {
+func (l *named) Took(e storage.Entry, since uint64, flags message.TermFlags, removed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if flags.Has(message.TermHitForMiss) {
@@ -72,7 +72,9 @@ func (l *named) Took(e storage.Entry, since uint64, flags message.TermFlags) {
 			continue
 		}
 		if p.verdict == storage.Removed {
-			p.count++
+			if removed {
+				p.count++
+			}
 			return
 		}
 		if p.verdict == storage.Stale && !stale {

@@ -167,7 +167,7 @@ type witness struct {
 }
 
 // Took counts.
-func (w *witness) Took(e storage.Entry, _ uint64, _ message.TermFlags) {
+func (w *witness) Took(e storage.Entry, _ uint64, _ message.TermFlags, _ bool) {
 	if _, authority, _ := e.Names().URI(); len(authority) > 0 {
 		w.took.Add(1)
 	}

@@ -168,13 +168,13 @@ func (l *once) StaleSince(e storage.Entry, since uint64) message.Instant {
 }
 
 // Took counts.
-func (l *once) Took(e storage.Entry, since uint64, flags message.TermFlags) {
+func (l *once) Took(e storage.Entry, since uint64, flags message.TermFlags, removed bool) {
 	l.mu.Lock()
 	_, later := l.onDisk[e]
 	delete(l.onDisk, e)
 	l.mu.Unlock()
 	if l.witness != nil && !later {
-		l.witness.Took(e, since, flags)
+		l.witness.Took(e, since, flags, removed)
 	}
 }
 
