@@ -62,7 +62,6 @@ type diskRig struct {
 	asked    atomic.Int64 // of the origin
 	sent     atomic.Int64 // content bytes, by it
 	answered atomic.Int64 // right
-	anew     atomic.Bool  // what is asked for is not stored yet
 }
 
 // startDisk starts an edge whose disk is at dir.
@@ -111,11 +110,7 @@ func (r *diskRig) client() *http.Client {
 
 // ask asks for [from, to) of thing n, all of it where to is 0, and wants just that.
 func (r *diskRig) ask(c *http.Client, n, from, to int) {
-	url := fmt.Sprintf("http://%s/%d", r.addr, n)
-	if r.anew.Load() {
-		url += fmt.Sprintf("?%d", r.answered.Load()) // nobody has it
-	}
-	req, err := http.NewRequest("GET", url, nil)
+	req, err := http.NewRequest("GET", fmt.Sprintf("http://%s/%d", r.addr, n), nil)
 	if err != nil {
 		r.t.Error(err)
 		return
@@ -298,7 +293,10 @@ func TestDiskReadOnly(t *testing.T) {
 
 // TestDiskDescriptors: there are no more descriptors, and then there are again.
 func TestDiskDescriptors(t *testing.T) {
-	r := startDisk(t, t.TempDir(), "16MiB")
+	r := startDisk(t, t.TempDir(), "32MiB")
+	r.all()
+	c := r.client()
+	r.ask(c, 7, 0, 0)
 	end := r.traffic()
 	time.Sleep(300 * time.Millisecond)
 	var was unix.Rlimit
@@ -310,8 +308,22 @@ func TestDiskDescriptors(t *testing.T) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.anew.Store(true)          // so that there is something to store
-	time.Sleep(3 * time.Second) // new connections have none either, so that metrics are asked for later
+	// New connections have none either, so that metrics are asked for later. What nobody
+	// asked for yet takes segments, and connections to the origin.
+	for i := range 10 {
+		time.Sleep(300 * time.Millisecond)
+		resp, err := c.Get(fmt.Sprintf("http://%s/79?%d", r.addr, i))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it was read
+		if refused := resp.StatusCode == 503 && resp.Header.Get("Retry-After") != ""; err != nil || !refused && !bytes.Equal(got, r.bodies[79]) {
+			t.Errorf("something new: status %d, %d bytes, %v", resp.StatusCode, len(got), err)
+		}
+	}
+	c.CloseIdleConnections()
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &was, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +333,6 @@ func TestDiskDescriptors(t *testing.T) {
 		t.Errorf("back only %v after there were descriptors again", took)
 	}
 	end()
-	r.anew.Store(false)
 	if r.fault("error") == 0 {
 		t.Error("it was not noticed")
 	}
