@@ -44,6 +44,7 @@ type entry struct {
 	cost     int64 // bytes the judge weighs it by
 	trailers []byte
 	trailer  slot
+	spare    []*chunk // brought, but held already when they came: for readers from before
 
 	mu      sync.Mutex
 	retired *head       // heads replaced by Freshen that somebody may still read
@@ -176,6 +177,9 @@ func (e *entry) free() {
 			p.c.release(a)
 		}
 	}
+	for _, c := range e.spare {
+		c.release(a)
+	}
 	e.m.releaseHeads(e.retired)
 	a.release(e.head.Load().slot)
 	a.release(e.trailer)
@@ -238,6 +242,9 @@ func (e *entry) weigh() {
 		for _, p := range b.pieces {
 			n += p.c.slot.size()
 		}
+	}
+	for _, c := range e.spare {
+		n += c.slot.size()
 	}
 	e.cost = n
 }

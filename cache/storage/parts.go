@@ -51,10 +51,26 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 		m.arena.setOwner(p.c.slot, e)
 	}
 	for _, p := range e.body.Load().pieces {
-		p.c.release(m.arena)
+		if b.uses(p.c) {
+			p.c.release(m.arena) // the union's reference is enough
+			continue
+		}
+		// Held already. But who follows e, or has begun to read it as it was
+		// sealed, comes to it yet, with no reference but that on e.
+		e.spare = append(e.spare, p.c)
 	}
 	e.promote(b)
 	return out, nil
+}
+
+// uses reports whether bytes of c are b's.
+func (b *body) uses(c *chunk) bool {
+	for i := range b.pieces {
+		if b.pieces[i].c == c {
+			return true
+		}
+	}
+	return false
 }
 
 // promote gives e its body, and lets it count as a whole if it is one.

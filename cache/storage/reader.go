@@ -81,24 +81,31 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 	r.unpin()
 	f := r.f
 	for {
-		f.mu.Lock()
-		f.advanced() // a writer may want what was pinned
-		p, err := r.take(f)
+		p, ch, err := r.takeOrWait(f)
 		if p != nil || err != nil {
-			f.mu.Unlock()
 			return p, err
 		}
-		if f.wake == nil {
-			f.wake = make(chan struct{})
-		}
-		ch := f.wake
-		f.mu.Unlock()
 		select {
 		case <-ch:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("storage: waiting for byte %d: %w", r.pos, ctx.Err())
 		}
 	}
+}
+
+// takeOrWait is take, or what to wait on. A panic must not leave the lock taken:
+// it ends one exchange, whose reader is then closed.
+func (r *reader) takeOrWait(f *fill) (p []byte, wake <-chan struct{}, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.advanced() // a writer may want what was pinned
+	if p, err = r.take(f); p != nil || err != nil {
+		return p, nil, err
+	}
+	if f.wake == nil {
+		f.wake = make(chan struct{})
+	}
+	return nil, f.wake, nil
 }
 
 // take returns what can be had from f now; neither bytes nor an error where

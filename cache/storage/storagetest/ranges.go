@@ -233,6 +233,37 @@ func testPartsAborted(t *testing.T, s suite) {
 	wantHeld(t, e, body, storage.ByteRange{Start: 0, End: 10})
 }
 
+// testPartsFollowed: who follows a part reads it to its end, whatever of it turns out
+// to be held already, and whatever takes the memory of what is not kept twice.
+func testPartsFollowed(t *testing.T, s suite) {
+	st := s.store(t, nil)
+	body := content(1, 8*chunkSize)
+	for i, had := range [][2]int{{0, 6 * chunkSize}, {2*chunkSize + 100, 4 * chunkSize}, {3 * chunkSize, 3*chunkSize + 1}, {4 * chunkSize, 7 * chunkSize}} {
+		mustPut(t, st, partOf(i, body, had[0], had[1]))
+		const from, to = chunkSize, 6 * chunkSize
+		w := begin(t, st, partOf(i, body, from, to))
+		e := w.Entry()
+		r := e.Reader(from, to-from)
+		write(t, w, body[from:to])
+		first, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := bytes.Clone(first)
+		if err := w.Commit(nil); err != nil {
+			t.Fatalf("a part beside %v: %v", had, err)
+		}
+		other := content(uint64(100+i), 5*chunkSize)
+		mustPut(t, st, item{key: 100 + i, total: int64(len(other)), body: other})
+		rest, err := drain(r)
+		if got = append(got, rest...); err != nil || !bytes.Equal(got, body[from:to]) {
+			t.Fatalf("following a part beside %v, which is held: %d bytes of %d, right: %v; %v", had, len(got), to-from, bytes.HasPrefix(body[from:], got), err)
+		}
+		r.Close()
+		e.Release()
+	}
+}
+
 // testPartsSequence: "A response's sequence is the lowest of its parts".
 func testPartsSequence(t *testing.T, s suite) {
 	l := &Ledger{}

@@ -91,6 +91,7 @@ func Run(t *testing.T, open Open) {
 		{"parts in any order", testPartsOrder},
 		{"parts of another representation", testPartsMismatch},
 		{"parts that are aborted", testPartsAborted},
+		{"parts that are followed", testPartsFollowed},
 		{"parts and sequences", testPartsSequence},
 		{"misuse", testMisuse},
 		{"close", testClose},
