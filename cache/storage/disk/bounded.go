@@ -20,9 +20,12 @@ const (
 	// lookPatience is how long a look-up, or a body's first piece, waits for the
 	// disk: the request can still go to the origin.
 	lookPatience = 500 * time.Millisecond
-	// bodyPatience is how long the later pieces of a body wait: what was begun can
-	// only be cut.
+	// bodyPatience is how long the later pieces of a body wait that can only be cut.
 	bodyPatience = 10 * time.Second
+	// restPatience is how long they wait where a strong validator allows to get the rest
+	// from the origin: longer than at the beginning, since a disk that is only slow has
+	// most of it sooner.
+	restPatience = 2 * time.Second
 	// maxReading bounds the reads under way, those that were given up included. More
 	// are not begun.
 	maxReading = 1 << 10

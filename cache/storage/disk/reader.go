@@ -166,7 +166,11 @@ func (r *reader) load(x *located) ([]byte, error) {
 // loadChecked reads all of an extent and checks it.
 func (r *reader) loadChecked(x *located, proof *proof) ([]byte, error) {
 	v, wait := r.e.v, lookPatience
-	if r.begun {
+	switch {
+	case !r.begun:
+	case r.e.Stored().Terms.HasStrongValidator():
+		wait = restPatience
+	default:
 		wait = bodyPatience
 	}
 	p, block, err := v.read(x.s, int64(x.off), int(x.length), wait, r.buffer)
