@@ -239,6 +239,32 @@ func TestStoreFailsForGood(t *testing.T) {
 	}
 }
 
+// A weak validator does not say that what comes next is of the same bytes.
+func TestStoreFailsWithWeakValidator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &film{size: 3 << 20}
+		body := make([]byte, f.size)
+		f.at(body, 0)
+		st := &frail{Store: filmStores()["memory"](t, 256<<20)}
+		r := newRig(t, func(c *originConn) bool {
+			return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=3600\nETag: W/\"v\"", string(body))
+		}, kept(st))
+		defer r.close()
+		if _, err := f.ask(r, ""); err != nil {
+			t.Fatal(err)
+		}
+		f.settle(r)
+		st.set(failing(1, storage.ErrGone, 1<<20))
+		if got, err := f.ask(r, ""); err == nil || got > f.size/2 || r.origin.count() != 1 {
+			t.Errorf("%d bytes of %d, %v, after %d requests", got, f.size, err, r.origin.count())
+		}
+		st.set(failing(1, storage.ErrGone, 0))
+		if got, err := f.ask(r, ""); err != nil || r.origin.count() != 2 {
+			t.Errorf("nothing was sent yet: %d bytes, %v, after %d requests", got, err, r.origin.count())
+		}
+	})
+}
+
 // An origin that ignores ranges sends the whole, of which the rest is used.
 func TestStoreFailsWithoutRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -278,8 +304,8 @@ func TestStoreFailsUnannounced(t *testing.T) {
 	})
 }
 
-// Damage on a disk costs the chunk that it lies in: the answer that meets it is whole, the
-// origin is asked for that chunk, and the next answer finds it healed.
+// Damage on a disk costs the chunk that it lies in: the answers that meet it are whole, the
+// origin is asked for that chunk once, and the next answer finds it healed.
 func TestDamageCostsAChunk(t *testing.T) {
 	const size = 6 << 20
 	for name, at := range map[string][]int64{
@@ -311,9 +337,15 @@ func TestDamageCostsAChunk(t *testing.T) {
 					harmAt(t, f, files, segments, pos)
 				}
 				_, before := f.stats()
-				if got, err := f.ask(r, ""); got != size || err != nil {
-					t.Errorf("%d bytes of %d, %v", got, size, err)
+				var clients sync.WaitGroup
+				for range 5 {
+					clients.Go(func() {
+						if got, err := f.ask(r, ""); got != size || err != nil {
+							t.Errorf("%d bytes of %d, %v", got, size, err)
+						}
+					})
 				}
+				clients.Wait()
 				f.settle(r)
 				time.Sleep(time.Second)
 				asked, after := f.stats()
