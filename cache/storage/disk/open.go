@@ -50,6 +50,7 @@ func Open(o Options) (*Store, error) {
 		go v.scrubber()
 		v.wake(v.reclaimNow) // the disk may have become smaller
 	}
+	st.settleShares()
 	return st, nil
 }
 

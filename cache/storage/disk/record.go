@@ -13,7 +13,8 @@ import (
 
 // The format on disk, version 1. Everything is little-endian.
 //
-// A disk is a directory with a file LOCK, a file FORMAT that says "edge disk 1",
+// A disk is a directory with a file LOCK, a file FORMAT that says "edge disk 1", what
+// it knows of purges and of its share (position.go, share.go),
 // the checkpoint (checkpoint.go), and segments, "%08x.seg" by their number.
 // Numbers ascend and are never used twice: their order is the order of writing.
 // A segment is a row of records, each at a multiple of 8 bytes and zero-padded
@@ -49,7 +50,8 @@ import (
 // says that all that was written before it, and not taken away, has been judged by
 // the purges up to its order; its written at is the newest purge's sequence. An
 // epoch says that purges are counted anew, from its order: the journal that counted
-// before is lost, so everything written before is invalid until it is validated.
+// before is lost, so everything written before is invalid until it is validated. A
+// doubt says that of everything written before it too, and nothing besides.
 //
 // The front of a head:
 //
@@ -89,8 +91,8 @@ const (
 	kindInvalidation
 	kindJudged
 	kindEpoch
-	// kindDoubt is in checkpoints only: before the next record, something was
-	// damaged.
+	// kindDoubt is in checkpoints also where there is no such record: before the next
+	// one, something was damaged.
 	kindDoubt
 )
 
@@ -177,7 +179,7 @@ func parseHeader(b []byte, seg, off uint32) (r record, err error) {
 	copy(r.key[:], b[32:48])
 	r.order, r.writtenAt = le.Uint64(b[48:]), int64(le.Uint64(b[56:]))
 	switch {
-	case r.kind < kindHead || r.kind > kindEpoch || r.seg != seg || r.off != off || r.front > maxFront || r.body > maxBody:
+	case r.kind < kindHead || r.kind > kindDoubt || r.seg != seg || r.off != off || r.front > maxFront || r.body > maxBody:
 		return r, errDamaged
 	case le.Uint16(b[6:]) != formatVersion:
 		return r, fmt.Errorf("%w: %d, this is version %d", errVersion, le.Uint16(b[6:]), formatVersion)
