@@ -123,7 +123,7 @@ func (m *HTTPCache) classifyRanged(part Range, total int64, ok bool, resp *messa
 		return isMismatch, ReasonPart
 	}
 	m.cut = m.cutOf(part, total, resp)
-	why := m.partForbidden(resp)
+	why := m.partForbidden(resp, total)
 	if why == ReasonNone && !m.stored(resp, total).Terms.HasStrongValidator() {
 		why = ReasonPart // nothing could ever be combined with it for sure
 	}
@@ -157,10 +157,10 @@ func (m *HTTPCache) stored(resp *message.Response, total int64) *message.Stored 
 }
 
 // partForbidden says why a part must not be stored by the rules of section 3,
-// which hold for it as for the 200 that it is a part of.
-func (m *HTTPCache) partForbidden(resp *message.Response) Reason {
+// which hold for it as for the 200, of total bytes, that it is a part of.
+func (m *HTTPCache) partForbidden(resp *message.Response, total int64) Reason {
 	whole := *resp
-	whole.Status = 200
+	whole.Status, whole.Length = 200, total
 	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
 	_, why := storable(m.req, &m.directives, &whole, &d, m.policy)
 	return why
@@ -232,7 +232,7 @@ func sharesStrongValidator(s *message.Stored, resp *message.Response) bool {
 // storesPart reports whether a 206 to the client's own range may be kept: it
 // must cover what was asked for, or we could not answer from it.
 func (m *HTTPCache) storesPart(part Range, total int64, resp *message.Response) bool {
-	if m.partForbidden(resp) != ReasonNone {
+	if m.partForbidden(resp, total) != ReasonNone {
 		return false
 	}
 	s := m.stored(resp, total)
