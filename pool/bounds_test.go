@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -540,4 +542,41 @@ func BenchmarkGetPut(b *testing.B) {
 		}
 		p.Put(c)
 	}
+}
+
+// TestOutOfDescriptors: who cannot connect for want of descriptors gets a
+// connection that is given back, or its descriptor; and an error at once where
+// nobody has one.
+func TestOutOfDescriptors(t *testing.T) {
+	out := &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	descriptors, dialed := 1, 0
+	origin := memconn.Listen()
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialed++; dialed > descriptors {
+			return nil, out
+		}
+		return origin.DialContext(ctx, network, address)
+	}
+	inBubble(t, Options{Dial: dial}, func(t *testing.T, m *memory) {
+		defer origin.Close()
+		first := m.get(t)
+		second, third := m.line(t.Context(), m.Get), m.line(t.Context(), m.Get)
+		m.Put(first)
+		got := <-second
+		if got.err != nil || got.conn != first {
+			t.Fatalf("given back: %v, %v", got.conn, got.err)
+		}
+		dialed = 0 // the descriptor is free once the connection is closed
+		m.Discard(got.conn)
+		if got := <-third; got.err != nil || got.conn == first {
+			t.Fatalf("closed: %v, %v", got.conn, got.err)
+		} else {
+			dialed = descriptors
+			m.Discard(got.conn)
+		}
+		if _, err := m.Get(t.Context(), &m.target); KindOf(err) != KindLocal {
+			t.Errorf("with nobody to wait for: %v", err)
+		}
+		m.want(t, "at the end", Stats{})
+	})
 }

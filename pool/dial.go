@@ -13,7 +13,7 @@ func (g *group) connect(ctx context.Context) (*Conn, error) {
 	nc, err := g.dialTimed(ctx)
 	if err != nil {
 		g.pool.count.failed.Add(1)
-		g.free()
+		g.freeFor(KindOf(err) != KindLocal)
 		return nil, err
 	}
 	c := &Conn{Conn: nc, group: g, socket: newSocket(nc), uses: 1}

@@ -63,8 +63,23 @@ func (g *group) get(ctx context.Context, fresh bool) (*Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c == nil {
-			return g.connect(ctx)
+		for failed := false; c == nil; failed = true {
+			if c, err = g.connect(ctx); err == nil {
+				return c, nil
+			}
+			// This machine is out of descriptors or ports, which are ours to give
+			// back: a connection that is in use now will do, or its descriptor.
+			if KindOf(err) != KindLocal || fresh || failed {
+				return nil, err
+			}
+			if c, w = g.queue(); w != nil {
+				var late error
+				if c, late = g.wait(ctx, w, deadline); late != nil {
+					return nil, err
+				}
+			} else if c == nil {
+				return nil, err
+			}
 		}
 		if g.usable(c, now) {
 			c.uses++
@@ -117,6 +132,25 @@ func (g *group) take(now time.Time, fresh bool) (*Conn, *waiter, error) {
 	w := &waiter{fresh: fresh, wake: make(chan struct{})}
 	g.line.push(w)
 	return nil, w, nil
+}
+
+// queue takes an idle connection, or a place in the line where somebody has one to
+// give back; else neither.
+func (g *group) queue() (*Conn, *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.idle); n > 0 {
+		c := g.idle[n-1]
+		g.removeIdle(n - 1)
+		c.state.Store(stateBusy)
+		return c, nil
+	}
+	if g.retired || g.slots == 0 || g.line.len >= g.pool.opt.MaxWaiters || g.pool.opt.WaitTimeout < 0 {
+		return nil, nil
+	}
+	w := &waiter{wake: make(chan struct{})}
+	g.line.push(w)
+	return nil, w
 }
 
 // removeIdle takes the i-th off the idle. Called with mu held.
@@ -216,10 +250,16 @@ func (g *group) put(c *Conn) {
 }
 
 // free gives a slot to the first in the line, or back.
-func (g *group) free() {
+func (g *group) free() { g.freeFor(true) }
+
+// freeFor is free; others: the slot is of use to those in the line. Where it is
+// not, because this machine can connect no more, they get it only if there is
+// no connection left for them to wait for.
+func (g *group) freeFor(others bool) {
 	g.mu.Lock()
 	w := g.line.head
-	if w == nil {
+	if w == nil || !others && g.slots > 1 {
+		w = nil
 		g.slots--
 	} else {
 		g.line.remove(w)
