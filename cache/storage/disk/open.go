@@ -170,6 +170,7 @@ func (v *volume) replay(ids []uint32) error {
 		}
 		v.nextID = id + 1
 	}
+	p.raise()
 	// What a head needs must be there.
 	first := v.nextID
 	if len(v.segments) > 0 {
@@ -198,6 +199,11 @@ type replay struct {
 	deep map[uint32]struct{}
 	// seen is the newest purge that the disk knows of.
 	seen uint64
+	// judged is how far what lies before judgedOff of judgedSeg has been judged, all of it:
+	// the judgement that says most, and of several the last. (What lies behind has been
+	// judged as far, or will be again.)
+	judged               uint64
+	judgedSeg, judgedOff uint32
 	// naming is the names of the head at hand.
 	naming nameindex.Naming
 	// damaged: something could not be read, nobody knows what. Whatever comes
@@ -229,7 +235,9 @@ func (p *replay) segment(id uint32, later int) error {
 	s.file.Store(&f)
 	v.segments = append(v.segments, s)
 	v.sealed += size
-	if packed, naming := v.readCheckpoint(s); packed != nil {
+	// Where something before it was damaged, the segment is read, so that its checkpoint
+	// says so from now on.
+	if packed, naming := v.readCheckpoint(s); packed != nil && !p.damaged {
 		for ; len(packed) > 0; packed = packed[noteSize:] {
 			n := parseNote(packed)
 			if n.kind == kindHead {
@@ -268,9 +276,11 @@ func (p *replay) apply(s *segment, n *note) {
 		v.doubt()
 	case kindJudged:
 		p.seen = max(p.seen, n.checked)
-		v.setChecked(func(checked uint64) uint64 { return max(checked, n.order) })
+		if n.order >= p.judged {
+			p.judged, p.judgedSeg, p.judgedOff = n.order, s.id, n.off
+		}
 	case kindEpoch:
-		p.seen = n.order
+		p.seen, p.judged = n.order, 0
 		v.doubt()
 		v.setChecked(func(uint64) uint64 { return n.order })
 	case kindHead:
@@ -297,6 +307,18 @@ func (p *replay) apply(s *segment, n *note) {
 	case kindWipe:
 		var ignored counter
 		v.dropRows(func(*row) bool { return true }, &ignored)
+	}
+}
+
+// raise applies the judgements. Once, and not at each: there may be one for each second
+// that the disk was in use.
+func (p *replay) raise() {
+	for i := range p.v.index.shards {
+		p.v.index.shards[i].walk(func(_ uint32, r *row) {
+			if r.seg < p.judgedSeg || r.seg == p.judgedSeg && r.off < p.judgedOff {
+				r.setChecked(max(r.checked(), p.judged))
+			}
+		})
 	}
 }
 
