@@ -67,31 +67,36 @@ func (a *app) demo(listen string) error {
 	}
 	defer n.close()
 	return a.live(n, func() {
-		_, _ = fmt.Fprintf(a.stdout, demoText, clientURL(n.server.Addrs()[0]), clientURL(back.Addr()), clientURL(n.adminAddr()))
+		_, _ = fmt.Fprintf(a.stdout, demoText, clientURL(n.server.Addrs()[0]), clientURL(back.Addr()), clientURL(n.adminAddr()), n.adminAddr())
 	})
 }
 
 // demoText is what the demo prints: %[1]s the edge, %[2]s its origin, %[3]s the
-// admin listener.
+// admin listener, %[4]s its address.
 const demoText = `edge listens on %[1]s, in front of an origin on %[2]s
 
 Open %[1]s/ in a browser, or try these. Cache-Status says what the cache did,
 Age how many seconds old the answer is:
 
-  curl -si %[1]s/time        twice: first "fwd=uri-miss; stored", then "hit; ttl=..." and the same time
-  curl -si %[1]s/swr         again after 3 seconds: stale at once ("hit; ttl=-1; detail=..."), and new the time after
-  curl -si %[1]s/etag        twice: each time the origin is asked, and answers 304 ("fwd=stale")
-  curl -si %[1]s/private     twice: never stored ("detail=no-store"), never the same
-  curl -si %[1]s/vary -H 'Accept-Language: de'     a variant of its own for each language ("fwd=vary-miss")
-  curl -s  %[1]s/big -o big -w '%%{speed_download}\n'     10 MiB; then: curl -si %[1]s/big -r 0-99
-  curl -si %[1]s/error       a 503 from the origin: passed on, not stored
+  curl -si %[1]s/time        # twice: first "fwd=uri-miss; stored", then "hit; ttl=..." and the same time
+  curl -si %[1]s/swr         # again after 3 seconds: stale at once ("hit; ttl=-1; detail=..."), and new the time after
+  curl -si %[1]s/etag        # twice: each time the origin is asked, and answers 304 ("fwd=stale")
+  curl -si %[1]s/private     # twice: never stored ("detail=no-store"), never the same
+  curl -si %[1]s/vary -H 'Accept-Language: de'     # a variant of its own for each language ("fwd=vary-miss")
+  curl -s  %[1]s/big -o big -w '%%{speed_download}\n'     # 10 MiB
+  curl -si %[1]s/big -r 0-99 -o /dev/null -D -     # a range of them
+  curl -si %[1]s/error       # a 503 from the origin: passed on, not stored
 
 One fetch for a crowd: ten clients, one slow page, and the origin is asked once
 (all ten answers bear the same number):
 
   for i in 1 2 3 4 5 6 7 8 9 10; do curl -s %[1]s/slow & done; wait
 
-What it counted: curl -s %[3]s/metrics | grep ^edge_exchanges_total
+What it has stored, how to make it forget, and what it counted:
+
+  edge cache ls --admin %[4]s
+  edge purge url %[1]s/time --admin %[4]s
+  curl -s %[3]s/metrics | grep ^edge_exchanges_total
 
 Ctrl-C ends it.
 `

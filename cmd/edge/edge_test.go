@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -316,6 +317,13 @@ func TestDemo(t *testing.T) {
 	url := p.url(0)
 	if !strings.Contains(p.stdout.String(), "curl -si "+url+"/time") {
 		t.Errorf("printed:\n%s", p.stdout.String())
+	}
+	for line := range strings.Lines(p.stdout.String()) {
+		if command, ok := strings.CutPrefix(line, "  "); ok { // to be pasted as it stands
+			if out, err := exec.Command("sh", "-n", "-c", command).CombinedOutput(); err != nil || strings.Contains(command, "   ") && !strings.Contains(command, " # ") {
+				t.Errorf("no shell takes %q: %v, %s", command, err, out)
+			}
+		}
 	}
 	first := get(t, url+"/time")
 	first.want(t, 200, "edge; fwd=uri-miss; stored", first.body)
