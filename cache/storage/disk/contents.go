@@ -52,7 +52,9 @@ func (v *volume) eachNoteIn(s *segment, f func(n *note)) bool {
 func (v *volume) eachRowIn(s *segment, f func(r *row)) {
 	var list []row
 	known := v.eachNoteIn(s, func(n *note) {
-		if n.kind != kindHead && n.kind != kindChunk {
+		switch n.kind {
+		case kindHead, kindChunk, kindInvalidation: // as which a chunk counts that was damaged
+		case kindTombstone, kindWipe, kindJudged, kindEpoch, kindDoubt:
 			return
 		}
 		list = list[:0]

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,19 +58,8 @@ func TestReclaimAfterALostSegment(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		v := st.volumes[0]
-		v.mu.Lock()
-		first := v.segments[0].id
-		v.mu.Unlock()
-		if first < 8 {
+		if first := leftBehind(t, st.volumes[0]); first < 8 {
 			t.Fatalf("nothing was reclaimed: segment %d is the first", first)
-		}
-		for i := range v.index.shards {
-			v.index.shards[i].walk(func(_ uint32, r *row) {
-				if r.oldest < first {
-					t.Errorf("a row is left of segment %d, where %d is the first", r.oldest, first)
-				}
-			})
 		}
 	})
 }
@@ -126,4 +116,80 @@ func TestReplayOfJudgements(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestReclaimAfterADamagedChunk: likewise for a body of which one chunk lies in a segment,
+// and was found damaged at start.
+func TestReclaimAfterADamagedChunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		var st *Store
+		open := func() {
+			var err error
+			if st, err = Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: fs, SegmentSize: 64 << 10, ChunkSize: 16 << 10}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop := func() {
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		open()
+		for i := range 3 {
+			must(keep(st, i, 1, 15<<10))
+		}
+		must(keep(st, 9, 9, 40<<10)) // its first chunk fills the segment
+		for i := range 5 {
+			must(keep(st, 10+i, 1, 15<<10))
+		}
+		time.Sleep(time.Minute)
+		stop()
+		const name = "/disk/00000001"
+		f, err := fs.Open(name + ".seg")
+		must(err)
+		b := make([]byte, 64<<10)
+		n, _ := f.ReadAt(b, 0) // as long as it is
+		must(f.Close())
+		at := bytes.Index(b[:n], pattern(9, 40<<10)[:32])
+		if at < 0 {
+			t.Fatal("the chunk is elsewhere")
+		}
+		must(fs.Flip(name+".seg", int64(at), 1))
+		must(fs.Remove(name + ".idx"))
+		open()
+		defer stop()
+		v := st.volumes[0]
+		first := uint32(0)
+		for i := 0; i < 300 && first < 4 && !t.Failed(); i++ {
+			must(keep(st, 100+i, 1, 14<<10))
+			time.Sleep(100 * time.Millisecond)
+			first = leftBehind(t, v)
+		}
+		if first < 2 {
+			t.Fatal("nothing was reclaimed")
+		}
+	})
+}
+
+// leftBehind checks that no row needs a segment before the first, which it returns.
+func leftBehind(t *testing.T, v *volume) uint32 {
+	t.Helper()
+	v.mu.Lock()
+	first := v.segments[0].id
+	v.mu.Unlock()
+	for i := range v.index.shards {
+		v.index.shards[i].walk(func(_ uint32, r *row) {
+			if r.oldest < first {
+				t.Errorf("a row is left of segment %d, where %d is the first", r.oldest, first)
+			}
+		})
+	}
+	return first
 }
