@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"math"
 
 	"edge/cache/storage"
 )
@@ -49,7 +50,7 @@ func noteOf(r *record, front []byte) note {
 		}
 		list = list[extentSize:]
 	}
-	n.size = uint32((size + sizeUnit - 1) / sizeUnit)
+	n.size = uint32(min((size+sizeUnit-1)/sizeUnit, math.MaxUint32)) // 32 GiB
 	return n
 }
 

@@ -78,3 +78,19 @@ func FuzzFront(f *testing.F) {
 		}
 	})
 }
+
+// TestNoteOfALongBody: what a response takes is no less for being more than a row can
+// say.
+func TestNoteOfALongBody(t *testing.T) {
+	const n = 40 << 10
+	f := front{total: n * maxBody, extents: make([]extent, n)}
+	for i := range f.extents {
+		f.extents[i] = extent{at: int64(i) * maxBody, length: maxBody, seg: uint32(i/200) + 1, off: uint32(i%200+1) * maxBody, take: maxBody}
+	}
+	r := record{kind: kindHead}
+	mem := appendFront(nil, &f)
+	r.front = uint32(len(mem))
+	if got := noteOf(&r, mem); int64(got.size)*sizeUnit < 32<<30-sizeUnit {
+		t.Errorf("%d bytes of %d", int64(got.size)*sizeUnit, f.total)
+	}
+}
