@@ -133,6 +133,9 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 func describe(names []string) string {
 	const most = 100
 	first := printable(names[0])
+	if first == "" {
+		return "everything" // which takes no names
+	}
 	if len(first) > most {
 		first = strings.ToValidUTF8(first[:most], "") + "..."
 	}
