@@ -31,6 +31,15 @@ func (f *frail) set(fail func(int64) error) {
 	f.fail = fail
 }
 
+func (f *frail) fails(pos int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail == nil {
+		return nil
+	}
+	return f.fail(pos)
+}
+
 func (f *frail) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
 	n := len(dst)
 	dst = f.Store.Lookup(dst, key)
@@ -75,13 +84,8 @@ type frailReader struct {
 }
 
 func (r *frailReader) Next(ctx context.Context) ([]byte, error) {
-	r.f.mu.Lock()
-	fail := r.f.fail
-	r.f.mu.Unlock()
-	if fail != nil {
-		if err := fail(r.pos); err != nil {
-			return nil, err
-		}
+	if err := r.f.fails(r.pos); err != nil {
+		return nil, err
 	}
 	p, err := r.Reader.Next(ctx)
 	r.pos += int64(len(p))
