@@ -1,5 +1,7 @@
 package message
 
+import "bytes"
+
 // Stored is the head of one stored response: what the machine decides by and
 // what is written to a client. The body lives in the store.
 //
@@ -105,6 +107,19 @@ func (f TermFlags) Has(x TermFlags) bool { return f&x == x }
 // of itself: it has a strong ETag or a strong Last-Modified.
 func (t *Terms) HasStrongValidator() bool {
 	return (len(t.ETag) > 0 && t.ETag[0] == '"') || t.Flags.Has(TermLastModifiedStrong)
+}
+
+// SharesStrongValidator reports whether t and o are terms of the same
+// representation, byte for byte. RFC 9110 section 15.3.7.3: parts may be combined
+// "if they all have the same strong validator". A strong Last-Modified says so only
+// where no entity tags, weak ones included, say otherwise.
+func (t *Terms) SharesStrongValidator(o *Terms) bool {
+	strong := func(etag []byte) bool { return len(etag) > 0 && etag[0] == '"' }
+	switch {
+	case strong(t.ETag) || strong(o.ETag), t.ETag != nil && o.ETag != nil && !bytes.Equal(t.ETag, o.ETag):
+		return bytes.Equal(t.ETag, o.ETag)
+	}
+	return t.Flags.Has(TermLastModifiedStrong) && o.Flags.Has(TermLastModifiedStrong) && t.LastModified == o.LastModified
 }
 
 // CurrentAge returns the age at now, RFC 9111 section 4.2.3: resident_time is

@@ -283,11 +283,7 @@ func SameRepresentation(a, b *message.Stored) bool {
 	if a.Length != b.Length || a.Length < 0 || a.Status != b.Status || !bytes.Equal(a.Nominated, b.Nominated) {
 		return false
 	}
-	if isStrongETag(a.Terms.ETag) || isStrongETag(b.Terms.ETag) {
-		return bytes.Equal(a.Terms.ETag, b.Terms.ETag)
-	}
-	return a.Terms.Flags.Has(message.TermLastModifiedStrong) && b.Terms.Flags.Has(message.TermLastModifiedStrong) &&
-		a.Terms.LastModified == b.Terms.LastModified
+	return a.Terms.SharesStrongValidator(&b.Terms)
 }
 
 // classifyRunResponse decides what the answer to a later run is good for. What

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -88,15 +87,8 @@ func sameRepresentation(a, b *entry) bool {
 	if a.body.Load().size != b.body.Load().size {
 		return false
 	}
-	s, t := &a.Stored().Terms, &b.Stored().Terms
-	if strong(s.ETag) || strong(t.ETag) {
-		return bytes.Equal(s.ETag, t.ETag)
-	}
-	return s.Flags.Has(message.TermLastModifiedStrong) && t.Flags.Has(message.TermLastModifiedStrong) &&
-		s.LastModified == t.LastModified
+	return a.Stored().Terms.SharesStrongValidator(&b.Stored().Terms)
 }
-
-func strong(etag []byte) bool { return len(etag) > 0 && etag[0] == '"' }
 
 // union returns a body of what b and o hold; where both hold a byte it is b's.
 func (b *body) union(o *body) *body {

@@ -141,15 +141,8 @@ func sameRepresentation(held *entry, p *publication) bool {
 	if held.body.Load().size != p.size || !bytes.Equal(held.Stored().Nominated, p.e.Stored().Nominated) {
 		return false
 	}
-	s, t := &held.Stored().Terms, &p.e.Stored().Terms
-	if strong(s.ETag) || strong(t.ETag) {
-		return bytes.Equal(s.ETag, t.ETag)
-	}
-	return s.Flags.Has(message.TermLastModifiedStrong) && t.Flags.Has(message.TermLastModifiedStrong) &&
-		s.LastModified == t.LastModified
+	return held.Stored().Terms.SharesStrongValidator(&p.e.Stored().Terms)
 }
-
-func strong(etag []byte) bool { return len(etag) > 0 && etag[0] == '"' }
 
 func heldBy(list []located) (n int64) {
 	for i := range list {
