@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,14 +47,38 @@ func pattern(version uint64, n int) []byte {
 
 // bytesOnDisk returns how many bytes the segments take, those included that have no name
 // any more but are read from.
-func bytesOnDisk(t *testing.T, st *Store, disk vfs.FS) (n int64) {
+func bytesOnDisk(t *testing.T, st *Store, disk vfs.FS) int64 {
+	t.Helper()
+	v := st.volumes[0]
+	// What reclaiming has taken off the list counts as condemned, whether its file is
+	// still there or not; so it must not take more off meanwhile.
+	listed := func() (first uint32, condemned int64) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if len(v.segments) > 0 {
+			first = v.segments[0].id
+		}
+		return first, v.condemnedBytes
+	}
+	for {
+		first, condemned := listed()
+		n := bytesFrom(t, disk, first)
+		if again, left := listed(); again == first {
+			return n + min(condemned, left)
+		}
+	}
+}
+
+// bytesFrom returns how many bytes the segments' files from a number on have.
+func bytesFrom(t *testing.T, disk vfs.FS, first uint32) (n int64) {
 	t.Helper()
 	names, err := disk.List("/disk")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if !strings.HasSuffix(name, ".seg") {
+		digits, ok := strings.CutSuffix(name, ".seg")
+		if id, err := strconv.ParseUint(digits, 16, 32); !ok || err != nil || uint32(id) < first {
 			continue
 		}
 		f, err := disk.Open("/disk/" + name)
@@ -67,10 +92,7 @@ func bytesOnDisk(t *testing.T, st *Store, disk vfs.FS) (n int64) {
 		n += size
 		_ = f.Close() // it was only looked at
 	}
-	v := st.volumes[0]
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return n + v.condemnedBytes
+	return n
 }
 
 // TestReclaim: whatever is stored, touched and held while space is reclaimed, the byte
