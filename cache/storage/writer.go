@@ -312,9 +312,10 @@ func (w *writer) Commit(trailers []byte) error {
 		return fmt.Errorf("%w, kept for its readers only", w.keepErr)
 	}
 	w.shrink()
-	w.f.finish(filled, nil)
 	w.seal()
-	return w.m.publish(w)
+	err := w.m.publish(w)
+	w.f.finish(filled, nil) // now: who has the whole of it must find it
+	return err
 }
 
 // keepTrailers copies the trailers; without room for them readers do without

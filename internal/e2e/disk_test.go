@@ -67,6 +67,9 @@ type diskRig struct {
 // startDisk starts an edge whose disk is at dir.
 func startDisk(t *testing.T, dir, size string) *diskRig {
 	t.Helper()
+	if raceBuild && !long { // they are about the disk; the races are looked for in the rooms themselves
+		t.Skip(skipWithoutLong)
+	}
 	r := &diskRig{bodies: make([][]byte, diskObjects)}
 	for n := range r.bodies {
 		r.bodies[n] = diskBody(n)
