@@ -34,9 +34,13 @@ test: ## everything that has to be green: vet, house rules, all tests, and again
 	go test -timeout 4m ./...
 	$(MAKE) --no-print-directory race
 
-race: ## all tests under the race detector, where a C compiler is
+# The tests of the whole binary wait for most of their time: under the race detector
+# they are run by test-long.
+RACE ?= $$(go list ./... | grep -v /internal/e2e)
+
+race: ## all tests but those of the whole binary under the race detector, where a C compiler is
 ifneq ($(HAVE_CC),)
-	CGO_ENABLED=1 go test -race -timeout 5m ./...
+	CGO_ENABLED=1 go test -race -timeout 8m $(RACE)
 else
 	@echo "race: left out, since there is no C compiler here ($$(go env CC))"
 endif
@@ -44,6 +48,7 @@ endif
 test-long: ## test, then the same with longer walks (EDGE_LONG=1) and every fuzz target for FUZZTIME
 	$(MAKE) --no-print-directory test
 	EDGE_LONG=1 go test -count=1 -timeout 30m ./...
+	$(MAKE) --no-print-directory race RACE=./internal/e2e
 	$(MAKE) --no-print-directory fuzz
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
