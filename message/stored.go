@@ -1,6 +1,9 @@
 package message
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+)
 
 // Stored is the head of one stored response: what the machine decides by and
 // what is written to a client. The body lives in the store.
@@ -126,6 +129,17 @@ func (t *Terms) SharesStrongValidator(o *Terms) bool {
 // now - response_time.
 func (s *Stored) CurrentAge(now Instant) Duration {
 	return s.Terms.CorrectedInitialAge + now.Sub(s.ResponseTime)
+}
+
+// Recency orders s and o by which is the more recent response: below 0 where s is.
+// RFC 9111 section 4: "When more than one suitable response is stored, a cache MUST
+// use the most recent one (as determined by the Date header field)." Of two with one
+// date it is the one received last.
+func (s *Stored) Recency(o *Stored) int {
+	if n := cmp.Compare(o.Terms.Date, s.Terms.Date); n != 0 {
+		return n
+	}
+	return cmp.Compare(o.ResponseTime, s.ResponseTime)
 }
 
 // Fields opens the head into dst, whose slices then point into s.Head.

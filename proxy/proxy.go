@@ -20,7 +20,6 @@ import (
 
 	"edge/cache/lock"
 	"edge/cache/storage"
-	"edge/message"
 )
 
 // Options make a Proxy.
@@ -162,6 +161,3 @@ func (p *Proxy) invalidate(k storage.Key) int {
 	p.generation(k).Add(1)
 	return p.store.Invalidate(k)
 }
-
-// now is the proxy's clock.
-func (p *Proxy) now() message.Instant { return p.clock.Now() }

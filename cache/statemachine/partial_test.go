@@ -6,22 +6,6 @@ import (
 	"edge/message"
 )
 
-// rangesOf returns the runs of set bits.
-func rangesOf(mask int, size int64) []Range {
-	var all []Range
-	for i := int64(0); i < size; i++ {
-		if mask&(1<<i) == 0 {
-			continue
-		}
-		if n := len(all); n > 0 && all[n-1].End == i {
-			all[n-1].End++
-		} else {
-			all = append(all, Range{i, i + 1})
-		}
-	}
-	return all
-}
-
 func TestParseContentRange(t *testing.T) {
 	for _, c := range []struct {
 		value string

@@ -225,12 +225,8 @@ func (e *entry) nominates(nominated []byte) bool {
 // has the cache use "the most recent response (as determined by the Date
 // header field)".
 func (e *entry) newer(o *entry) bool {
-	s, t := e.Stored(), o.Stored()
-	if s.Terms.Date != t.Terms.Date {
-		return s.Terms.Date > t.Terms.Date
-	}
-	if s.ResponseTime != t.ResponseTime {
-		return s.ResponseTime > t.ResponseTime
+	if n := e.Stored().Recency(o.Stored()); n != 0 {
+		return n < 0
 	}
 	return e.order > o.order
 }

@@ -47,19 +47,6 @@ func copyStored(to, s *message.Stored, mem []byte) []byte {
 // retained is the count by which something is kept. Zero is final.
 type retained struct{ n atomic.Int64 }
 
-// try adds a reference unless the count has fallen to zero.
-func (r *retained) try() bool {
-	for {
-		n := r.n.Load()
-		if n <= 0 {
-			return false
-		}
-		if r.n.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
 // add adds a reference where the caller knows that one is held.
 func (r *retained) add() { r.n.Add(1) }
 

@@ -93,14 +93,6 @@ func (b *body) held(dst []storage.ByteRange) []storage.ByteRange {
 	return dst
 }
 
-// bytesHeld returns how many bytes extents give.
-func bytesHeld(extents []extent) (n int64) {
-	for i := range extents {
-		n += int64(extents[i].take)
-	}
-	return n
-}
-
 // cut returns what x gives of [start, end).
 func (x extent) cut(start, end int64) extent {
 	x.skip, x.take = uint32(start-x.at), uint32(end-start)

@@ -162,19 +162,12 @@ func (e *entry) Trailers() []byte {
 	return e.trailers
 }
 
-// flags returns the head's flags now.
-func (e *entry) flags() message.TermFlags { return e.Stored().Terms.Flags }
-
 // newer reports whether e goes before o in Lookup's order: RFC 9111 section 4
 // has the cache use "the most recent response (as determined by the Date header
 // field)".
 func (e *entry) newer(o *entry) bool {
-	s, t := e.Stored(), o.Stored()
-	if s.Terms.Date != t.Terms.Date {
-		return s.Terms.Date > t.Terms.Date
-	}
-	if s.ResponseTime != t.ResponseTime {
-		return s.ResponseTime > t.ResponseTime
+	if n := e.Stored().Recency(o.Stored()); n != 0 {
+		return n < 0
 	}
 	return e.order > o.order
 }

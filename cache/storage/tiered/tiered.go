@@ -197,7 +197,7 @@ func (t *Store) Lookup(dst []storage.Entry, key storage.Key) []storage.Entry {
 		for _, e := range dst[found:] {
 			t.promoter.consider(e)
 		}
-		slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return newer(a.Stored(), b.Stored()) })
+		slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return a.Stored().Recency(b.Stored()) })
 	}
 	if len(dst)-first > 1 && tied(dst[first:]) {
 		return t.untie(dst, first, key)
@@ -216,7 +216,7 @@ func (t *Store) passed(e storage.Entry) {
 // tied reports whether the heads do not tell which of two entries is the newer.
 func tied(list []storage.Entry) bool {
 	for i, e := range list[1:] {
-		if newer(list[i].Stored(), e.Stored()) == 0 {
+		if list[i].Stored().Recency(e.Stored()) == 0 {
 			return true
 		}
 	}
@@ -236,26 +236,8 @@ func (t *Store) untie(dst []storage.Entry, first int, key storage.Key) []storage
 	}
 	clear(dst[len(kept):])
 	dst = t.disk.LookupBut(kept, key, kept[first:])
-	slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return newer(a.Stored(), b.Stored()) })
+	slices.SortStableFunc(dst[first:], func(a, b storage.Entry) int { return a.Stored().Recency(b.Stored()) })
 	return dst
-}
-
-// newer orders heads as Lookup does.
-func newer(a, b *message.Stored) int {
-	switch {
-	case a.Terms.Date != b.Terms.Date:
-		return sign(a.Terms.Date > b.Terms.Date)
-	case a.ResponseTime != b.ResponseTime:
-		return sign(a.ResponseTime > b.ResponseTime)
-	}
-	return 0
-}
-
-func sign(before bool) int {
-	if before {
-		return -1
-	}
-	return 1
 }
 
 // Freshen replaces e's head, in each tier that has e.
