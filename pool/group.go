@@ -109,11 +109,8 @@ func (g *group) take(now time.Time, fresh bool) (*Conn, *waiter, error) {
 		return nil, nil, errRetired
 	}
 	g.lastUsed = now
-	if n := len(g.idle); n > 0 && !fresh {
-		c := g.idle[n-1]
-		g.removeIdle(n - 1)
-		c.state.Store(stateBusy)
-		return c, nil, nil
+	if len(g.idle) > 0 && !fresh {
+		return g.lastIdle(), nil, nil
 	}
 	if o.MaxPerTarget < 0 || g.slots < o.MaxPerTarget {
 		g.slots++
@@ -139,11 +136,8 @@ func (g *group) take(now time.Time, fresh bool) (*Conn, *waiter, error) {
 func (g *group) queue() (*Conn, *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if n := len(g.idle); n > 0 {
-		c := g.idle[n-1]
-		g.removeIdle(n - 1)
-		c.state.Store(stateBusy)
-		return c, nil
+	if len(g.idle) > 0 {
+		return g.lastIdle(), nil
 	}
 	if g.retired || g.slots == 0 || g.line.len >= g.pool.opt.MaxWaiters || g.pool.opt.WaitTimeout < 0 {
 		return nil, nil
@@ -151,6 +145,15 @@ func (g *group) queue() (*Conn, *waiter) {
 	w := &waiter{wake: make(chan struct{})}
 	g.line.push(w)
 	return nil, w
+}
+
+// lastIdle takes the connection that was used last; there is one. Called with mu
+// held.
+func (g *group) lastIdle() *Conn {
+	c := g.idle[len(g.idle)-1]
+	g.removeIdle(len(g.idle) - 1)
+	c.state.Store(stateBusy)
+	return c
 }
 
 // removeIdle takes the i-th off the idle. Called with mu held.
