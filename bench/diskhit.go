@@ -31,22 +31,12 @@ func runDiskHits(ctx context.Context, l *lab) error {
 
 // diskHits measures one size of objects.
 func (l *lab) diskHits(ctx context.Context, size int) error {
-	o, err := startOrigin()
-	if err != nil {
-		return err
-	}
-	defer o.stop()
-	k, free, err := l.onDisk(int64(l.memory), int64(l.set)*3/2+64<<20)
-	defer free()
-	if err != nil {
-		return err
-	}
 	openFiles := func(ctx context.Context, o *origin, k keeping) (*subject, error) {
 		k.openFiles = true
 		return l.startNginx(ctx, o, k)
 	}
-	list, stop, err := l.startAll(ctx, o, k, starter{"edge", l.startEdge}, starter{"nginx", l.startNginx}, starter{"nginx", openFiles})
-	defer func() { stop() }()
+	o, list, stop, err := l.startOnDisk(ctx, int64(l.set)*3/2+64<<20, starter{"edge", l.startEdge}, starter{"nginx", l.startNginx}, starter{"nginx", openFiles})
+	defer stop()
 	if err != nil {
 		return err
 	}

@@ -33,18 +33,8 @@ type span struct{ from, to int }
 // out, the file system's journal) does not show on a process's clock; it is
 // printed, but not counted.
 func runDiskMisses(ctx context.Context, l *lab) error {
-	o, err := startOrigin()
-	if err != nil {
-		return err
-	}
-	defer o.stop()
-	k, free, err := l.onDisk(int64(l.memory), missDisk)
-	defer free()
-	if err != nil {
-		return err
-	}
-	list, stop, err := l.startAll(ctx, o, k, starter{"edge", l.startEdge}, starter{"ats", l.startTrafficServer}, starter{"nginx", l.startNginx})
-	defer func() { stop() }()
+	o, list, stop, err := l.startOnDisk(ctx, missDisk, starter{"edge", l.startEdge}, starter{"ats", l.startTrafficServer}, starter{"nginx", l.startNginx})
+	defer stop()
 	if err != nil {
 		return err
 	}

@@ -26,18 +26,8 @@ type fillHits struct {
 // the answers, while the generator asks for one unique URL after the other as fast as it
 // is answered, each stored on disk.
 func runFillHits(ctx context.Context, l *lab) error {
-	o, err := startOrigin()
-	if err != nil {
-		return err
-	}
-	defer o.stop()
-	k, free, err := l.onDisk(int64(l.memory), missDisk)
-	defer free()
-	if err != nil {
-		return err
-	}
-	list, stop, err := l.startAll(ctx, o, k, starter{"edge", l.startEdge}, starter{"nginx", l.startNginx})
-	defer func() { stop() }()
+	o, list, stop, err := l.startOnDisk(ctx, missDisk, starter{"edge", l.startEdge}, starter{"nginx", l.startNginx})
+	defer stop()
 	if err != nil {
 		return err
 	}

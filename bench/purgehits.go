@@ -31,18 +31,8 @@ type purgeHits struct {
 // in turn with and without purges of tags that nothing has: so every hit is judged
 // again and again, and none becomes a miss.
 func runPurgeHits(ctx context.Context, l *lab) error {
-	o, err := startOrigin()
-	if err != nil {
-		return err
-	}
-	defer o.stop()
-	k, free, err := l.onDisk(int64(l.memory), missDisk)
-	defer free()
-	if err != nil {
-		return err
-	}
-	list, stop, err := l.startAll(ctx, o, k, starter{"edge", l.startEdge})
-	defer func() { stop() }()
+	o, list, stop, err := l.startOnDisk(ctx, missDisk, starter{"edge", l.startEdge})
+	defer stop()
 	if err != nil || len(list) == 0 {
 		return err
 	}

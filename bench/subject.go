@@ -189,6 +189,20 @@ func (l *lab) caches(ctx context.Context, o *origin) (list []*subject, stop func
 	return l.startAll(ctx, o, inMemory, starter{"edge", l.startEdge}, starter{"nginx", l.startNginx})
 }
 
+// startOnDisk starts an origin and the caches that keep up to size bytes on -disk.
+// stop ends all of them and removes what they kept, also after an error.
+func (l *lab) startOnDisk(ctx context.Context, size int64, starters ...starter) (o *origin, list []*subject, stop func(), err error) {
+	if o, err = startOrigin(); err != nil {
+		return nil, nil, func() {}, err
+	}
+	k, free, err := l.onDisk(int64(l.memory), size)
+	if err != nil {
+		return o, nil, func() { free(); o.stop() }, err
+	}
+	list, ended, err := l.startAll(ctx, o, k, starters...)
+	return o, list, func() { ended(); free(); o.stop() }, err
+}
+
 // startAll starts those caches that were asked for and are here. stop ends what
 // was started, also after an error.
 func (l *lab) startAll(ctx context.Context, o *origin, k keeping, starters ...starter) (list []*subject, stop func(), err error) {
