@@ -26,6 +26,7 @@ type publication struct {
 	doomed   *atomic.Bool
 	wait     time.Duration // for room
 	joined   bool          // with what was held
+	ifAbsent bool          // else ErrHeld
 }
 
 var (
@@ -104,6 +105,9 @@ func (v *volume) attempt(p *publication) error {
 		return storage.ErrClosed
 	case purged || p.doomed.Load():
 		return storage.ErrDoomed
+	}
+	if p.ifAbsent && v.index.variant(s, &e.key, e.variant) != 0 {
+		return ErrHeld
 	}
 	extents := append([]located(nil), p.chunks...)
 	if c := p.last; c != nil {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -26,6 +27,16 @@ const MaxPut = 16 << 10
 // room at once, ErrFull. What purges after p.Sequence do to it, the first look-up
 // finds.
 func (st *Store) Put(p *storage.Proposal, names storage.Names, body, trailers []byte) error {
+	return st.put(p, names, body, trailers, false)
+}
+
+// PutIfAbsent is Put where the disk has nothing of that key and nominated fields;
+// ErrHeld where it has.
+func (st *Store) PutIfAbsent(p *storage.Proposal, names storage.Names, body, trailers []byte) error {
+	return st.put(p, names, body, trailers, true)
+}
+
+func (st *Store) put(p *storage.Proposal, names storage.Names, body, trailers []byte, ifAbsent bool) error {
 	n := uint32(len(body))
 	switch {
 	case st.closed.Load():
@@ -51,7 +62,7 @@ func (st *Store) Put(p *storage.Proposal, names storage.Names, body, trailers []
 	buf := heads.Get().(*[]byte)
 	defer heads.Put(buf)
 	*buf = appendFront((*buf)[:headerSize], &f)
-	if err := v.put(&r, *buf, body, p, names); err != nil {
+	if err := v.put(&r, *buf, body, p, names, ifAbsent); err != nil {
 		return fmt.Errorf("disk: not put: %w", v.unkept(err))
 	}
 	st.stats.stored.Add(1)
@@ -71,6 +82,10 @@ func flagsOf(s *message.Stored) (flags uint8) {
 	return flags
 }
 
+// ErrHeld: the disk has something of that key and nominated fields, and only where it
+// has nothing was the copy to be stored.
+var ErrHeld = errors.New("disk: held already")
+
 // known is an entry as far as a Ledger looks at it.
 type known struct {
 	storage.Entry
@@ -85,10 +100,13 @@ func (k *known) Key() storage.Key { return k.key }
 func (k *known) Names() storage.Names { return k.names }
 
 // put appends the record of a head, which mem begins, and seats its row.
-func (v *volume) put(r *record, mem, body []byte, p *storage.Proposal, names storage.Names) error {
+func (v *volume) put(r *record, mem, body []byte, p *storage.Proposal, names storage.Names, ifAbsent bool) error {
 	s := v.index.shard(&r.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ifAbsent && v.index.variant(s, &r.key, r.variant) != 0 {
+		return ErrHeld
+	}
 	// As in attempt: Take must find what was not judged by a purge before it.
 	now := v.o.Ledger.Sequence()
 	if now > p.Sequence && v.o.Ledger.Judge(&known{key: p.Key, names: names}, p.Sequence) != storage.Live {

@@ -14,17 +14,18 @@ import (
 // writer implements storage.Writer. It belongs to one goroutine, but for doomed
 // and the two links, which belong to the index.
 type writer struct {
-	st      *Store
-	v       *volume
-	e       *entry
-	f       *fill
-	chunk   int64
-	wait    time.Duration // for room
-	part    bool
-	over    bool  // ended
-	broken  bool  // a Write ended with its context: nobody knows what it took
-	memory  int64 // bytes of pieces, as counted in Store.filling
-	keepErr error // why the body will not be kept although it goes on: window mode
+	st       *Store
+	v        *volume
+	e        *entry
+	f        *fill
+	chunk    int64
+	wait     time.Duration // for room
+	part     bool
+	over     bool  // ended
+	ifAbsent bool  // see BeginNow
+	broken   bool  // a Write ended with its context: nobody knows what it took
+	memory   int64 // bytes of pieces, as counted in Store.filling
+	keepErr  error // why the body will not be kept although it goes on: window mode
 
 	doomed       atomic.Bool
 	older, newer *writer // other writers under the key; by the shard's lock
@@ -213,7 +214,7 @@ func (w *writer) Commit(trailers []byte) error {
 		w.st.stats.tooLarge.Add(1)
 		return fmt.Errorf("%w, kept for its readers only", w.keepErr)
 	}
-	p := publication{e: w.e, w: w, chunks: w.f.chunks, trailers: trailers, part: w.part, size: w.f.end, doomed: &w.doomed, wait: w.wait}
+	p := publication{e: w.e, w: w, chunks: w.f.chunks, trailers: trailers, part: w.part, size: w.f.end, doomed: &w.doomed, wait: w.wait, ifAbsent: w.ifAbsent}
 	if w.part {
 		p.size = w.e.total
 	}
@@ -302,13 +303,15 @@ func (st *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 }
 
 // BeginNow is Begin for a copy of what is kept elsewhere: where the disk has no
-// room at once, the writing fails instead of waiting.
-func (st *Store) BeginNow(p *storage.Proposal) (storage.Writer, error) {
+// room at once, the writing fails instead of waiting. ifAbsent: the commit fails with
+// ErrHeld where the disk then has something of that key and nominated fields.
+func (st *Store) BeginNow(p *storage.Proposal, ifAbsent bool) (storage.Writer, error) {
 	w, err := st.Begin(p)
 	if err != nil {
 		return nil, err
 	}
-	w.(*writer).wait = 0
+	o := w.(*writer)
+	o.wait, o.ifAbsent = 0, ifAbsent
 	return w, nil
 }
 

@@ -73,19 +73,24 @@ func (p *promoter) writeThrough(n *name) {
 	if !t.promotable(e) || t.disk.Has(n.key, n.nominated) || !t.mem.UpToDate(e) {
 		return
 	}
-	if t.copyToDisk(e, proposalOf(e)) == nil {
+	// A body that goes to the disk without the key's lock may be committed this
+	// moment: then it is what is found, and e is about to be taken out.
+	if t.copyToDisk(e, proposalOf(e), true) == nil {
 		t.stats.persisted.Add(1)
 	}
 }
 
 // copyToDisk writes what memory has to the disk too, at once or not at all. p
-// describes it.
-func (t *Store) copyToDisk(e storage.Entry, p *storage.Proposal) error {
+// describes it. ifAbsent: only where the disk has nothing of its key and variant.
+func (t *Store) copyToDisk(e storage.Entry, p *storage.Proposal, ifAbsent bool) error {
 	if body := e.Bytes(); body != nil && len(body) <= disk.MaxPut {
 		p.Stored, p.Sequence = e.Stored(), e.Sequence()
+		if ifAbsent {
+			return t.disk.PutIfAbsent(p, e.Names(), body, e.Trailers())
+		}
 		return t.disk.Put(p, e.Names(), body, e.Trailers())
 	}
-	to, err := t.disk.BeginNow(proposalOf(e))
+	to, err := t.disk.BeginNow(proposalOf(e), ifAbsent)
 	if err != nil {
 		return err
 	}

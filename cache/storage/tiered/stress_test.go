@@ -57,6 +57,7 @@ type stress struct {
 	ledger *storagetest.Ledger
 	st     *Store
 	slots  [stressKeys][stressVariants]slot
+	began  uint64                 // the newest purge when st was opened: those up to it were taken of another
 	locks  [stressKeys]sync.Mutex // over what changes a key, of those that take turns
 	takes  sync.Mutex             // over what takes purges in their order
 }
@@ -75,6 +76,7 @@ func openStress(t *testing.T) *stress {
 }
 
 func (s *stress) open() {
+	s.began = s.ledger.Sequence()
 	var err error
 	s.st, err = Open(Options{
 		Memory: storage.MemoryOptions{Size: 512 << 10, MaxObject: 32 << 10, Ledger: s.ledger, Clock: wallClock},
@@ -137,7 +139,7 @@ func (s *stress) run(d time.Duration) {
 			s.st.Reap(16)
 			now := s.ledger.Sequence()
 			for part := range storage.Parts {
-				s.st.Judged(0, now, part)
+				s.st.Judged(s.began, now, part)
 			}
 			s.takes.Unlock()
 		}

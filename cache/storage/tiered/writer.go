@@ -130,7 +130,7 @@ func (w *writer) commitMemory(trailers, nominated []byte) (had bool, err error) 
 	if err = w.w.Commit(trailers); err != nil {
 		return had, err
 	}
-	if !w.copy || t.copyToDisk(w.e, &w.p) != nil {
+	if !w.copy || t.copyToDisk(w.e, &w.p, false) != nil {
 		if w.copy {
 			t.stats.unwritten.Add(1)
 		}
