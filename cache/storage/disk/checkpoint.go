@@ -26,10 +26,16 @@ const (
 	idxMagic   = "edge idx"
 	idxVersion = 3
 	idxHeader  = 32
+
+	// idxTemporary is the name of a checkpoint that is being written.
+	idxTemporary = "idx.tmp"
 )
 
-// idxName returns the name of a segment's checkpoint.
-func (v *volume) idxName(id uint32) string { return path.Join(v.dir, fmt.Sprintf("%08x.idx", id)) }
+// idxName returns the name of a segment's checkpoint in its directory.
+func idxName(id uint32) string { return fmt.Sprintf("%08x.idx", id) }
+
+// idxPath returns its path.
+func (v *volume) idxPath(id uint32) string { return path.Join(v.dir, idxName(id)) }
 
 // note writes a settled and synced segment's checkpoint. What fails costs the next
 // start some time, and nothing else. For the flusher.
@@ -44,6 +50,9 @@ func (v *volume) note(s *segment) {
 	if err := v.writeIdx(s, packNotes(s, notes, &naming)); err != nil {
 		v.health.ioErrors.Add(1)
 		v.o.Logger.Warn("a segment has no checkpoint: it will be read at the next start", "disk", v.dir, "segment", s.id, "error", err)
+	}
+	if s.gone.Load() { // reclaimed meanwhile: who did may have looked for it before it was there
+		v.forgetIdx(s.id)
 	}
 }
 
@@ -69,7 +78,7 @@ func idxSum(b []byte) uint32 { return checksum(b[28:]) ^ checksum(b[:24]) }
 // writeIdx writes a checkpoint under another name first, so that nothing half
 // written has the name.
 func (v *volume) writeIdx(s *segment, b []byte) error {
-	tmp := path.Join(v.dir, "idx.tmp")
+	tmp := path.Join(v.dir, idxTemporary)
 	if err := v.o.FS.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -81,7 +90,7 @@ func (v *volume) writeIdx(s *segment, b []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return v.o.FS.Rename(tmp, v.idxName(s.id))
+	return v.o.FS.Rename(tmp, v.idxPath(s.id))
 }
 
 // readIdx returns the packed notes of a segment; nil where there are none to go by.
@@ -93,7 +102,7 @@ func (v *volume) readIdx(s *segment) []byte {
 // readCheckpoint returns the packed notes of a segment and the names of its heads; nil
 // where there are none to go by.
 func (v *volume) readCheckpoint(s *segment) (notes []byte, naming *namingReader) {
-	f, err := v.o.FS.Open(v.idxName(s.id))
+	f, err := v.o.FS.Open(v.idxPath(s.id))
 	if err != nil {
 		return nil, nil
 	}
@@ -128,7 +137,7 @@ const maxIdxShare = 6
 
 // forgetIdx removes a segment's checkpoint, if it has one.
 func (v *volume) forgetIdx(id uint32) {
-	if err := v.o.FS.Remove(v.idxName(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := v.o.FS.Remove(v.idxPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.health.ioErrors.Add(1)
 	}
 }

@@ -138,9 +138,12 @@ func (v *volume) recover() {
 	v.o.Logger.Info("a disk is back", "disk", v.dir)
 }
 
+// probeName is the file that probe makes.
+const probeName = "probe"
+
 // probe writes, syncs, reads and removes a file.
 func (v *volume) probe() (err error) {
-	name := path.Join(v.dir, "probe")
+	name := path.Join(v.dir, probeName)
 	_ = v.o.FS.Remove(name) // of an earlier probe that failed midway
 	f, err := v.o.FS.Create(name)
 	if err != nil {

@@ -11,7 +11,7 @@
 // (reader.go). A writer collects a chunk in memory, where readers follow it
 // (writer.go, fill.go, window.go), and ends with the head's record (publish.go).
 // Space is reclaimed a segment at a time, the oldest first (reclaim.go). At start,
-// the records tell the index again (open.go), or the checkpoint does
+// the records tell the index again (replay.go), or the checkpoint does
 // (checkpoint.go).
 //
 // # What survives what

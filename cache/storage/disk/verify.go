@@ -36,7 +36,7 @@ func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, 
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
-	ids, err := v.list()
+	ids, _, err := v.list()
 	if err != nil {
 		return r, err
 	}

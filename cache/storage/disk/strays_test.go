@@ -1,0 +1,138 @@
+package disk
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edge/cache/storage/vfs"
+)
+
+// strays returns the files of a disk that belong to no segment there is.
+func strays(t *testing.T, disk vfs.FS) (list []string) {
+	t.Helper()
+	names, err := disk.List("/disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, n := range names {
+		there[n] = true
+	}
+	for _, n := range names {
+		if id, ok := strings.CutSuffix(n, ".idx"); ok && !there[id+".seg"] || n == "idx.tmp" || n == "probe" {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// TestStrays: whenever the process is killed, or power is lost, the next start leaves no
+// file that belongs to nothing, and touches none that it does not know.
+func TestStrays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem, rnd := vfs.NewMem(), rand.New(rand.NewPCG(9, 9))
+		faulty := vfs.NewFaulty(mem)
+		open := func(fs vfs.FS) *Store {
+			t.Helper()
+			st, err := Open(Options{Disks: []Disk{{"/disk", 1 << 20}}, ChunkSize: 8 << 10, SegmentSize: 64 << 10, FS: fs, Clock: testClock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st
+		}
+		st := open(faulty)
+		if _, err := mem.Create("/disk/README"); err != nil {
+			t.Fatal(err)
+		}
+		if err := mem.SyncDir("/disk"); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var worlds []*vfs.Mem
+		snapshot := func(op vfs.Op, _ string) error {
+			if op == vfs.OpRemove || op == vfs.OpRename || op == vfs.OpCreate { // of which each may be the last
+				mu.Lock()
+				defer mu.Unlock()
+				worlds = append(worlds, mem.Killed(), mem.Crashed(rnd))
+			}
+			return nil
+		}
+		for i := range 320 {
+			if i == 260 { // the disk is full
+				faulty.Set(snapshot)
+			}
+			_ = keep(st, i, uint64(i), 4000) // not all find room
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		left := map[string]int{}
+		for _, world := range worlds {
+			for _, n := range strays(t, world) {
+				left[n[len(n)-4:]]++
+			}
+			st := open(world)
+			if list := strays(t, world); len(list) > 0 {
+				t.Fatalf("after a start there are still %v", list)
+			}
+			if _, err := world.Open("/disk/README"); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left[".idx"] == 0 || left[".tmp"] == 0 {
+			t.Fatalf("%d worlds, in which %v was left behind: nothing was tried", len(worlds), left)
+		}
+	})
+}
+
+// TestLateCheckpoint: a checkpoint that is written while its segment is reclaimed does
+// not outlive it.
+func TestLateCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		faulty := vfs.NewFaulty(mem)
+		st, err := Open(Options{Disks: []Disk{{"/disk", 1 << 20}}, ChunkSize: 8 << 10, SegmentSize: 64 << 10, FS: faulty, Clock: testClock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		renaming, reclaimed := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		faulty.Set(func(op vfs.Op, _ string) error {
+			if op == vfs.OpRename {
+				once.Do(func() {
+					close(renaming)
+					<-reclaimed
+				})
+			}
+			return nil
+		})
+		for i := range 20 {
+			if err := keep(st, i, uint64(i), 4000); err != nil {
+				t.Fatal(fmt.Errorf("response %d: %w", i, err))
+			}
+		}
+		<-renaming
+		v := st.volumes[0]
+		v.mu.Lock()
+		s := v.segments[0]
+		v.mu.Unlock()
+		v.reclaim(s)
+		close(reclaimed)
+		synctest.Wait()
+		if list := strays(t, mem); len(list) > 0 {
+			t.Errorf("there are still %v", list)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
