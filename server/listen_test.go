@@ -203,7 +203,7 @@ func TestNotify(t *testing.T) {
 	}()
 	next := func() string {
 		b := make([]byte, 256)
-		_ = sock.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = sock.SetReadDeadline(time.Now().Add(patience))
 		n, err := sock.Read(b)
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// patience bounds every wait of these tests: it tells what hangs from what is slow.
+const patience = time.Minute
+
 // echo is a Session: it answers each line with the same line, and "slow" after
 // its release is closed.
 type echo struct {
@@ -23,6 +26,7 @@ type echo struct {
 	retired atomic.Bool
 	waiting atomic.Bool
 	cut     atomic.Bool
+	slow    *atomic.Int64 // how many "slow" lines were read, of all
 }
 
 func (e *echo) Serve() {
@@ -38,6 +42,7 @@ func (e *echo) Serve() {
 		case line == "panic\n":
 			panic("asked to")
 		case line == "slow\n":
+			e.slow.Add(1)
 			for !e.cut.Load() {
 				select {
 				case <-e.release:
@@ -71,13 +76,14 @@ type trial struct {
 	release chan struct{}
 	done    chan struct{}
 	phases  []Phase
+	slow    atomic.Int64 // how many "slow" lines were read
 }
 
 func start(t *testing.T, grace time.Duration, change func(*ListenerOptions)) *trial {
 	t.Helper()
 	tr := &trial{t: t, release: make(chan struct{}), done: make(chan struct{})}
 	l := &ListenerOptions{Network: "tcp", Address: "127.0.0.1:0",
-		Handle: func(nc net.Conn) Session { return &echo{nc: nc, release: tr.release} }}
+		Handle: func(nc net.Conn) Session { return &echo{nc: nc, release: tr.release, slow: &tr.slow} }}
 	if change != nil {
 		change(l)
 	}
@@ -91,18 +97,18 @@ func start(t *testing.T, grace time.Duration, change func(*ListenerOptions)) *tr
 	}()
 	t.Cleanup(func() {
 		tr.Cut()
-		tr.ended(5 * time.Second)
+		tr.ended()
 	})
 	return tr
 }
 
 // ended waits until Run has returned.
-func (tr *trial) ended(within time.Duration) {
+func (tr *trial) ended() {
 	tr.t.Helper()
 	select {
 	case <-tr.done:
-	case <-time.After(within):
-		tr.t.Fatalf("still running after %v, in phase %v", within, tr.Phase())
+	case <-time.After(patience):
+		tr.t.Fatalf("still running after %v, in phase %v", patience, tr.Phase())
 	}
 }
 
@@ -114,7 +120,7 @@ func (tr *trial) dial() net.Conn {
 		tr.t.Fatal(err)
 	}
 	tr.t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(patience))
 	return nc
 }
 
@@ -147,12 +153,8 @@ func TestStopEndsAtOnceWhenIdle(t *testing.T) {
 	tr := start(t, time.Hour, nil)
 	idle := tr.dial()
 	say(t, idle, "hello")
-	began := time.Now()
 	tr.Stop()
-	tr.ended(5 * time.Second)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("took %v", took)
-	}
+	tr.ended() // long before the grace has
 	wantEnd(t, idle)
 	want := []Phase{Bootstrap, BootstrapComplete, Running, GracefulTerminate, ShutdownStarted}
 	if len(tr.phases) < len(want) || tr.Phase() != Terminated {
@@ -172,8 +174,7 @@ func TestStopWaitsForTheExchangeInHand(t *testing.T) {
 	if _, err := io.WriteString(busy, "slow\n"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return tr.Stats().Open == 1 })
-	time.Sleep(20 * time.Millisecond) // the line is read
+	waitFor(t, func() bool { return tr.slow.Load() == 1 })
 	tr.Stop()
 	waitFor(t, func() bool { return tr.Phase() == ShutdownGracePeriod })
 	if _, err := net.Dial("tcp", tr.Addrs()[0].String()); err == nil {
@@ -181,7 +182,7 @@ func TestStopWaitsForTheExchangeInHand(t *testing.T) {
 	}
 	close(tr.release)
 	hear(t, busy, "slow")
-	tr.ended(5 * time.Second)
+	tr.ended()
 	wantEnd(t, busy)
 }
 
@@ -191,16 +192,15 @@ func TestGraceIsKept(t *testing.T) {
 	if _, err := io.WriteString(busy, "slow\n"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return tr.Stats().Open == 1 })
-	time.Sleep(20 * time.Millisecond)
+	waitFor(t, func() bool { return tr.slow.Load() == 1 })
 	tr.Stop()
-	tr.ended(5 * time.Second)
+	tr.ended()
 }
 
 func TestSecondSignalCuts(t *testing.T) {
 	tr := &trial{t: t, release: make(chan struct{}), done: make(chan struct{})}
 	tr.Server = New(Options{Grace: time.Hour, Listeners: []*ListenerOptions{{Network: "tcp", Address: "127.0.0.1:0",
-		Handle: func(nc net.Conn) Session { return &echo{nc: nc, release: tr.release} }}}})
+		Handle: func(nc net.Conn) Session { return &echo{nc: nc, release: tr.release, slow: &tr.slow} }}}})
 	if err := tr.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -223,12 +223,11 @@ func TestSecondSignalCuts(t *testing.T) {
 	if _, err := io.WriteString(busy, "slow\n"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return tr.Stats().Open == 1 })
-	time.Sleep(20 * time.Millisecond)
+	waitFor(t, func() bool { return tr.slow.Load() == 1 })
 	signals <- syscall.SIGTERM
 	waitFor(t, func() bool { return tr.Phase() == ShutdownGracePeriod })
 	signals <- syscall.SIGINT
-	tr.ended(5 * time.Second)
+	tr.ended()
 }
 
 func TestPanicEndsOneConnection(t *testing.T) {
@@ -240,9 +239,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	}
 	wantEnd(t, bad)
 	say(t, good, "after")
-	if n := tr.Stats().Panics; n != 1 {
-		t.Errorf("%d panics counted", n)
-	}
+	waitFor(t, func() bool { return tr.Stats().Panics == 1 }) // which is after the connection's end
 }
 
 func TestLimits(t *testing.T) {
@@ -352,13 +349,10 @@ func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
 	say(t, idle, "hello")
 	broken.breakWith(syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED)
 	tr.dial() // the accept that this ends is followed by the errors
-	began := time.Now()
 	say(t, tr.dial(), "served after all")
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("recovery took %v", took)
-	}
 	wantEnd(t, idle) // shed: it was idle
-	if s := tr.Stats(); s.AcceptErrors != 3 || s.Shed < 1 {
+	waitFor(t, func() bool { return tr.Stats().Shed >= 1 })
+	if s := tr.Stats(); s.AcceptErrors != 3 {
 		t.Errorf("stats: %+v", s)
 	}
 }
@@ -393,9 +387,9 @@ func TestListenIsAllOrNothing(t *testing.T) {
 
 func waitFor(t *testing.T, what func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !what(); {
+	for end := time.Now().Add(patience); !what(); {
 		if time.Now().After(end) {
-			t.Fatal("waited 5 s in vain")
+			t.Fatalf("waited %v in vain", patience)
 		}
 		time.Sleep(time.Millisecond)
 	}
