@@ -29,6 +29,10 @@ import (
 	"edge/wire/h1"
 )
 
+// patience bounds how long a server may take to end: it tells what hangs from what
+// is slow.
+const patience = time.Minute
+
 func serve(t *testing.T, m *Metrics, ready func() (bool, string)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +43,7 @@ func serve(t *testing.T, m *Metrics, ready func() (bool, string)) string {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)

@@ -79,7 +79,7 @@ func say(t *testing.T, c *Conn, what byte) {
 }
 
 func trySay(c *Conn, what byte) error {
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte{what}); err != nil {
@@ -130,12 +130,16 @@ func wantKind(t *testing.T, err error, want Kind) {
 	}
 }
 
+// patience bounds every wait of these tests on the real clock: it tells what hangs
+// from what is slow.
+const patience = time.Minute
+
 // eventually waits for what another goroutine or the kernel must bring about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -252,7 +252,11 @@ func TestTLSHandshakeFails(t *testing.T) {
 			})
 			defer wg.Wait()
 			defer l.Close()
-			p := newPool(t, Options{TLSTimeout: 200 * time.Millisecond})
+			o := Options{TLSTimeout: patience}
+			if tc.want == KindTLSTimeout {
+				o.TLSTimeout = 200 * time.Millisecond
+			}
+			p := newPool(t, o)
 			_, err = p.Get(context.Background(), &Target{Network: "tcp", Address: l.Addr().String(), Scheme: SchemeHTTPS, ServerName: tlsName})
 			wantKind(t, err, tc.want)
 			if s := p.Stats(); s.Busy != 0 || s.Failed != 1 {

@@ -42,7 +42,7 @@ func overTCP(t *testing.T, r *rig, head string) (a answer, reported, sent int64)
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(realTimeout))
 	served, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

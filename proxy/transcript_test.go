@@ -120,7 +120,7 @@ func playOverTCP(t *testing.T, s *transcript.Script) error {
 	g.timeout = realTimeout
 	g.settle = func() {
 		// The content's end at the client is not yet the entry in the store.
-		for deadline := time.Now().Add(5 * time.Second); g.proxy.Stats().Fills > 0 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(realTimeout); g.proxy.Stats().Fills > 0 && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -219,7 +219,7 @@ func (g *stage) Settle() { g.settle() }
 // timeout of the proxy, on the real one than anybody would wait.
 const (
 	virtualTimeout = 10 * time.Minute
-	realTimeout    = 20 * time.Second
+	realTimeout    = time.Minute
 )
 
 // Exchange sends a request on a connection of its own.

@@ -211,12 +211,7 @@ func TestSpeakingOutOfTurn(t *testing.T) {
 			}
 			c.Park()
 			idle(b)
-			for i := 0; c.Quiet(); i++ {
-				if i == 1000 {
-					t.Fatalf("%s, %s: connection stays quiet", over, name)
-				}
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, over+": "+name, func() bool { return !c.Quiet() })
 			if err := c.SendRequest(&message.OutgoingRequest{Method: "GET", Target: slash}); err != ErrStale {
 				t.Errorf("%s, %s: %v", over, name, err)
 			}

@@ -52,7 +52,7 @@ func sending(t *testing.T, o ServerOptions, length int64) (*ServerConn, net.Conn
 // content reads a response to its end and returns what follows the head.
 func content(t *testing.T, client net.Conn) ([]byte, error) {
 	t.Helper()
-	client.SetReadDeadline(time.Now().Add(10 * time.Second))
+	client.SetReadDeadline(time.Now().Add(patience))
 	all, err := io.ReadAll(client)
 	_, body, _ := bytes.Cut(all, []byte("\r\n\r\n"))
 	return body, err
@@ -113,7 +113,7 @@ func TestSendFileToSlowClient(t *testing.T) {
 	}()
 	var all []byte
 	p := make([]byte, 64<<10)
-	client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	client.SetReadDeadline(time.Now().Add(patience))
 	for {
 		n, err := client.Read(p)
 		if all = append(all, p[:n]...); err == io.EOF {

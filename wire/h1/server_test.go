@@ -13,6 +13,20 @@ import (
 	"edge/message"
 )
 
+// patience bounds every wait of these tests on the real clock: it tells what hangs
+// from what is slow.
+const patience = time.Minute
+
+// eventually waits for what another goroutine or the kernel must bring about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain: %s", patience, what)
+		}
+	}
+}
+
 // say writes what a peer says.
 func say(t *testing.T, nc net.Conn, s string) {
 	t.Helper()
@@ -24,7 +38,7 @@ func say(t *testing.T, nc net.Conn, s string) {
 // heard reads exactly what is wanted, and reports anything else.
 func heard(t *testing.T, nc net.Conn, want string) {
 	t.Helper()
-	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	nc.SetReadDeadline(time.Now().Add(patience))
 	defer nc.SetReadDeadline(time.Time{})
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(nc, got)
@@ -455,12 +469,7 @@ func TestGone(t *testing.T) {
 				t.Fatal("gone while it is there")
 			}
 			a.Close()
-			for i := 0; !c.Gone(); i++ {
-				if i == 1000 {
-					t.Fatal("not gone after close")
-				}
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "gone after close", c.Gone)
 		})
 	}
 }
@@ -573,7 +582,7 @@ func TestRetire(t *testing.T) {
 			if err != io.EOF {
 				t.Errorf("%s: idle connection retired: %v", over, err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: idle connection did not retire", over)
 		}
 	}

@@ -113,7 +113,7 @@ func TestProofOutlivesFlushes(t *testing.T) {
 	write := func(key int) {
 		put(t, st, key, pattern(uint64(key), 3_000_000))
 		v.flushNow <- struct{}{}
-		for ended := time.Now().Add(10 * time.Second); pending(v) > 0; runtime.Gosched() {
+		for ended := time.Now().Add(time.Minute); pending(v) > 0; runtime.Gosched() {
 			if time.Now().After(ended) {
 				t.Fatal("it is not flushed")
 			}

@@ -186,7 +186,7 @@ func TestNextFilePinned(t *testing.T) {
 	r := e.Reader(0, -1).(storage.FileReader)
 	var at storage.FilePiece
 	var ok bool
-	for end := time.Now().Add(10 * time.Second); !ok && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, err := readRange(e, 0, -1); err != nil {
 			t.Fatal(err)
 		}
