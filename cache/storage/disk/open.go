@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"edge/cache/storage"
+	"edge/cache/storage/vfs"
 )
 
 // Open opens the disks, and makes what is not there. It returns once everything
@@ -129,30 +130,42 @@ func (v *volume) clear(strays []string) {
 // format checks the FORMAT file, or writes it where the disk is new.
 func (v *volume) format(used bool) error {
 	name := path.Join(v.dir, "FORMAT")
-	f, err := v.o.FS.Open(name)
+	there, err := checkFormat(v.o.FS, v.dir)
+	switch {
+	case err != nil || there:
+		return err
+	case used:
+		v.o.Logger.Warn("a disk without its FORMAT file: its records say themselves what they are", "disk", v.dir)
+	}
+	if err := v.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // torn when it was made
+		return fmt.Errorf("disk: %w", err)
+	}
+	return v.writeFormat(name)
+}
+
+// checkFormat reads a disk's FORMAT file: whether it is there and names the format
+// that this program reads. One that is empty was torn when it was made, and is not
+// there; one that names another format is an error.
+func checkFormat(files vfs.FS, dir string) (there bool, err error) {
+	name := path.Join(dir, "FORMAT")
+	f, err := files.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if used {
-			v.o.Logger.Warn("a disk without its FORMAT file: its records say themselves what they are", "disk", v.dir)
-		}
-		return v.writeFormat(name)
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("disk: %w", err)
+		return false, fmt.Errorf("disk: %w", err)
 	}
 	got := make([]byte, 64)
 	n, err := f.ReadAt(got, 0)
 	if err := errors.Join(ignore(err, io.EOF), f.Close()); err != nil {
-		return fmt.Errorf("disk: reading %s: %w", name, err)
+		return false, fmt.Errorf("disk: reading %s: %w", name, err)
 	}
-	switch {
-	case string(got[:n]) == formatName:
-		return nil
-	case n == 0:
-		return errors.Join(v.o.FS.Remove(name), v.writeFormat(name)) // torn when it was made
+	if n == 0 || string(got[:n]) == formatName {
+		return n > 0, nil
 	}
-	return fmt.Errorf("%w: %s was written as %q, and this program reads and writes %q; "+
+	return false, fmt.Errorf("%w: %s was written as %q, and this program reads and writes %q; "+
 		"run the version that wrote it, or empty the directory (it is a cache: the origins have everything)",
-		errVersion, v.dir, strings.TrimSpace(string(got[:n])), strings.TrimSpace(formatName))
+		errVersion, dir, strings.TrimSpace(string(got[:n])), strings.TrimSpace(formatName))
 }
 
 func ignore(err, what error) error {

@@ -24,20 +24,29 @@ type Report struct {
 const maxPlaces = 100
 
 // Verify checks every record of a disk that no process has open. It changes
-// nothing. progress, which may be nil, is told how many bytes of how many have been
+// nothing. A directory that is no disk, or one of another format, is an error. progress, which may be nil, is told how many bytes of how many have been
 // read.
 func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, err error) {
-	if _, err := fs.List(dir); err != nil { // before the lock, whose file is made
-		return r, fmt.Errorf("disk: %w", err)
+	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
+	ids, _, err := v.list()
+	if err != nil {
+		return r, err
+	}
+	// Before the lock, whose file is made. What is none of ours, or of another
+	// version, would look sound, or damaged.
+	there, err := checkFormat(fs, dir)
+	if err == nil && !there && len(ids) == 0 {
+		err = fmt.Errorf("disk: %s is no disk of this program: it has neither a FORMAT file nor segments", dir)
+	}
+	if err != nil {
+		return r, err
 	}
 	lock, err := fs.Lock(path.Join(dir, "LOCK"))
 	if err != nil {
 		return r, fmt.Errorf("disk: %s is in use: stop the node first: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
-	ids, _, err := v.list()
-	if err != nil {
+	if ids, _, err = v.list(); err != nil { // as they are by now
 		return r, err
 	}
 	var files []vfs.File

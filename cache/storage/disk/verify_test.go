@@ -1,6 +1,8 @@
 package disk
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -57,4 +59,27 @@ func TestVerify(t *testing.T) {
 			t.Fatalf("cut short: %+v, %v", got, err)
 		}
 	})
+}
+
+// TestVerifyNoDisk: a directory that is no disk is not called sound, and nothing is
+// left in it; nor is another version's disk called damaged.
+func TestVerifyNoDisk(t *testing.T) {
+	fs := vfs.NewMem()
+	_ = fs.MkdirAll("/etc") // cannot fail
+	if r, err := Verify(fs, "/etc", nil); err == nil || !strings.Contains(err.Error(), "no disk") {
+		t.Errorf("no disk: %+v, %v", r, err)
+	}
+	if names, err := fs.List("/etc"); err != nil || len(names) != 0 {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+	f, err := fs.Create("/etc/FORMAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("edge disk 0\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Verify(fs, "/etc", nil); !errors.Is(err, errVersion) {
+		t.Errorf("another version's disk: %+v, %v", r, err)
+	}
 }
