@@ -89,6 +89,7 @@ func (e exporter) disk(v *disk.State) {
 	e.gauge("edge_disk_size_bytes", "What a disk's files may take up.", float64(v.Size), "disk", v.Path)
 	e.gauge("edge_disk_used_bytes", "What a disk's files take up.", float64(v.Used), "disk", v.Path)
 	e.gauge("edge_disk_live_bytes", "What of that is found.", float64(v.Live), "disk", v.Path)
+	e.gauge("edge_disk_unwritten_bytes", "What is kept on a disk and not in its files yet: lost if the process is killed.", float64(v.Unwritten), "disk", v.Path)
 	e.gauge("edge_disk_segments", "Segments on a disk.", float64(v.Segments), "disk", v.Path)
 	e.counter("edge_disk_scrubbed_bytes_total", "What was read again of a disk to find what rotted.", uint64(v.Scrubbed), "disk", v.Path)
 	e.counts("edge_disk_faults_total", "What went wrong with a disk.", "reason", []count{

@@ -7,8 +7,10 @@ type State struct {
 	// Reason is why it is not, "" where it is both.
 	Reason string
 	// Size is the budget, Used what files take of it (or are about to), Live what
-	// is found of that, all in bytes.
+	// is found of that, Unwritten what is in memory yet of what they are about to
+	// hold, and lost if the process is killed; all in bytes.
 	Size, Used, Live  int64
+	Unwritten         int64
 	Entries, Segments int64
 	Carried, Evicted  int64 // by reclaiming; of all disks together
 
@@ -39,6 +41,9 @@ func (st *Store) States() []State {
 		h.mu.Unlock()
 		v.mu.Lock()
 		s.Used, s.Segments = v.used(), int64(len(v.segments))
+		for _, x := range v.segments {
+			s.Unwritten += x.pending()
+		}
 		v.mu.Unlock()
 		list = append(list, s)
 	}
