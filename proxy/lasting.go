@@ -12,7 +12,8 @@ import (
 
 // A store that fails never fails a request: an answer that it cannot go on with
 // (damage, a disk that does not answer, a reader that fell out of the window) is
-// finished by runs from the origin, under the same strong validator. What the origin
+// finished by runs from the origin, under the same strong validator; without one, by the
+// origin's whole answer, if that begins as what was sent (repeat.go). What the origin
 // breaks off stays broken off.
 
 // maxResumptions is how often an answer goes on with the store after that failed it.
@@ -55,6 +56,7 @@ type lasting struct {
 	entry    storage.Entry  // retained by the exchange
 	cur      storage.Reader // of entry, or of g
 	g        *gathering     // what the rest comes from; nil: the entry
+	first    int64          // byte of the answer
 	pos, end int64          // end: LengthUnknown where it is not known yet
 }
 
@@ -68,7 +70,7 @@ func (x *exchange) open(from source, offset, n int64) storage.Reader {
 	if n >= 0 {
 		end = offset + n
 	}
-	x.lasting = lasting{x: x, entry: e, cur: e.Reader(offset, n), pos: offset, end: end}
+	x.lasting = lasting{x: x, entry: e, cur: e.Reader(offset, n), first: offset, pos: offset, end: end}
 	return &x.lasting
 }
 
@@ -89,15 +91,24 @@ func (r *lasting) outlast(err error) bool {
 		head.Length = r.entry.Size() // it came without saying; if it ended, it is known
 	}
 	g := &gathering{x: r.x, head: &head, from: r.entry}
-	if !statemachine.MayContinue(&r.x.req, &head) || !g.resumes(r.pos, err) {
+	// Before anything is sent there is no need: the whole is fetched, and stored.
+	repeats := r.x.status != 0 && statemachine.MayRepeat(&r.x.req, &head)
+	if !repeats && !statemachine.MayContinue(&r.x.req, &head) || !g.resumes(r.pos, err) {
 		return false
 	}
 	r.cur.Close()
 	if r.end < 0 {
 		r.end = head.Length
 	}
-	r.g, r.cur = g, g.Reader(r.pos, r.end-r.pos)
-	return true
+	if r.g = g; !repeats {
+		r.cur = g.Reader(r.pos, r.end-r.pos)
+		return true
+	}
+	rest := r.repeat()
+	if rest != nil {
+		r.cur = rest
+	}
+	return rest != nil
 }
 
 // NextFile returns where the next bytes lie, if they can be sent from there.

@@ -243,32 +243,6 @@ func TestStoreFailsForGood(t *testing.T) {
 	}
 }
 
-// A weak validator does not say that what comes next is of the same bytes.
-func TestStoreFailsWithWeakValidator(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &film{size: 3 << 20}
-		body := make([]byte, f.size)
-		f.at(body, 0)
-		st := &frail{Store: filmStores()["memory"](t, 256<<20)}
-		r := newRig(t, func(c *originConn) bool {
-			return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=3600\nETag: W/\"v\"", string(body))
-		}, kept(st))
-		defer r.close()
-		if _, err := f.ask(r, ""); err != nil {
-			t.Fatal(err)
-		}
-		f.settle(r)
-		st.set(failing(1, storage.ErrGone, 1<<20))
-		if got, err := f.ask(r, ""); err == nil || got > f.size/2 || r.origin.count() != 1 {
-			t.Errorf("%d bytes of %d, %v, after %d requests", got, f.size, err, r.origin.count())
-		}
-		st.set(failing(1, storage.ErrGone, 0))
-		if got, err := f.ask(r, ""); err != nil || r.origin.count() != 2 {
-			t.Errorf("nothing was sent yet: %d bytes, %v, after %d requests", got, err, r.origin.count())
-		}
-	})
-}
-
 // An origin that ignores ranges sends the whole, of which the rest is used.
 func TestStoreFailsWithoutRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,6 +50,8 @@ func (m *HTTPCache) fillInFetch(a *Action, now Instant) {
 	case m.state == Passing:
 		m.wentForward(a.Reason)
 		m.form = FormAsIs
+	case m.running && m.repeats():
+		m.form = FormPlain
 	case m.running, m.gap.base >= 0 && !m.gap.empty() && previous != FormCompleting:
 		m.form = FormCompleting
 		a.Chosen, a.Missing = m.gap.base, m.gap.ask

@@ -163,7 +163,9 @@ func (m *HTTPCache) StartRun(policy *Policy, req *message.Request, base *message
 }
 
 // StartDirectRun is StartRun for an answer that the store has failed too often: what
-// is held is not looked at, nobody is followed, and nothing is stored.
+// is held is not looked at, nobody is followed, and nothing is stored. Where base has no
+// strong validator, the origin is asked for the whole, and ActRelay brings it only if
+// MayRepeat's conditions hold.
 func (m *HTTPCache) StartDirectRun(policy *Policy, req *message.Request, base *message.Stored, want Range, now Instant) Action {
 	m.reset(policy, req)
 	m.running, m.direct, m.base = true, true, base
@@ -182,6 +184,35 @@ func MayContinue(req *message.Request, s *message.Stored) bool {
 	}
 	// RFC 9111 section 5.2.1.7: the client "only wishes to obtain a stored response".
 	return !parseRequestDirectives(&req.Fields).onlyIfCached
+}
+
+// MayRepeat reports whether an answer to req, with the head s, that cannot be continued
+// for want of a strong validator may be finished by what the origin sends now: whole, of
+// the same length, under the same weak validators or likewise none, and beginning with the
+// very bytes that were sent, which the caller compares. Nothing is combined then: all
+// that the client gets are bytes of the one response that comes now.
+func MayRepeat(req *message.Request, s *message.Stored) bool {
+	return req.Method == message.MethodGet && s.Status == 200 && s.Length >= 0 && !s.Terms.HasStrongValidator() &&
+		!parseRequestDirectives(&req.Fields).onlyIfCached
+}
+
+// repeats reports whether the origin is asked for the whole of an answer once more.
+func (m *HTTPCache) repeats() bool { return m.direct && !m.base.Terms.HasStrongValidator() }
+
+// mayRepeat reports whether resp, a 200, may be what base was, as far as its head says. Its
+// length, where it has none, is known once it has ended, which the driver waits for
+// where the end is wanted.
+func (m *HTTPCache) mayRepeat(resp *message.Response) bool {
+	if resp.Length != m.base.Length && (resp.Length >= 0 || m.missed.End != m.base.Length) {
+		return false
+	}
+	f := &resp.Fields
+	for _, id := range [...]message.FieldID{message.FieldETag, message.FieldLastModified, message.FieldContentEncoding, message.FieldContentType} {
+		if !bytes.Equal(f.Value(id), headValue(m.base.Head, id)) {
+			return false
+		}
+	}
+	return true
 }
 
 // classifyRun looks for the first byte missed. Whether what is stored is fresh
@@ -290,6 +321,13 @@ func SameRepresentation(a, b *message.Stored) bool {
 // was sent cannot be taken back: another representation's bytes must not follow
 // it, so that whatever is no part of the same one ends the answer.
 func (m *HTTPCache) classifyRunResponse(resp *message.Response) (Outcome, Reason) {
+	if m.repeats() {
+		if m.part = (Range{0, m.base.Length}); resp.Status != 200 || !m.mayRepeat(resp) {
+			return isBroken, ReasonPart
+		}
+		m.decision.NotStored = ReasonPart
+		return isUnstorable, ReasonPart
+	}
 	switch resp.Status {
 	case 206:
 		return m.classifyPart(resp)

@@ -26,7 +26,8 @@ func TestEveryPathEnds(t *testing.T) {
 		w.step(place{}.refreshing(policy, w.req), nil)
 		for _, want := range []Range{{2, 5}, {0, 1}} {
 			w.step(place{}.running(policy, w.req, want), nil)
-			w.step(place{}.direct(policy, w.req, want), nil)
+			w.step(place{}.direct(policy, w.req, walkPart(policy), want), nil)
+			w.step(place{}.direct(policy, w.req, walkStored("Cache-Control: max-age=60\r\nETag: W/\"x\"\r\n", policy), want), nil)
 		}
 	}
 	if w.places < 1000 {
@@ -62,8 +63,8 @@ func (p place) running(policy *Policy, req *message.Request, want Range) place {
 }
 
 // direct is a later run of an answer that the store failed.
-func (p place) direct(policy *Policy, req *message.Request, want Range) place {
-	p.a = p.m.StartDirectRun(policy, req, walkPart(policy), want, walkNow)
+func (p place) direct(policy *Policy, req *message.Request, base *message.Stored, want Range) place {
+	p.a = p.m.StartDirectRun(policy, req, base, want, walkNow)
 	return p
 }
 
@@ -76,7 +77,7 @@ func (p *place) key() string {
 		flights = -1
 	}
 	return fmt.Sprint(m.state, p.a.Kind, p.a.Form, m.chosen, m.permit, m.background, m.tries, m.form, string(m.variant), m.variant == nil,
-		m.headGiven != nil, m.seldom, m.gap, m.part, m.cut, m.progress, m.apart, m.unaligned, m.running, m.direct, m.missed, m.drop, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
+		m.headGiven != nil, m.seldom, m.gap, m.part, m.cut, m.progress, m.apart, m.unaligned, m.running, m.direct, m.direct && m.repeats(), m.missed, m.drop, p.held, flights, d.Reason, d.ForwardStatus, d.Status, d.Response != nil, fmt.Sprintf("%p %p", m.policy, m.req))
 }
 
 // walk goes depth first. done holds, for each place, 1 while its paths are
