@@ -20,9 +20,11 @@ func echo(t *testing.T, l net.Listener) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var conns []net.Conn
+	ended := false
 	t.Cleanup(func() {
 		l.Close()
 		mu.Lock()
+		ended = true
 		for _, c := range conns { // also those the test still has
 			c.Close()
 		}
@@ -36,6 +38,9 @@ func echo(t *testing.T, l net.Listener) {
 				return
 			}
 			mu.Lock()
+			if ended { // the test has it, and does not close it
+				c.Close()
+			}
 			conns = append(conns, c)
 			mu.Unlock()
 			wg.Go(func() { echoConn(c) })
@@ -146,7 +151,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func TestReuseInSteadyState(t *testing.T) {
 	target := listen(t)
-	p := newPool(t, Options{})
+	p := newPool(t, Options{IdleTimeout: -1, WaitTimeout: patience}) // however long it takes
 	const workers, exchanges = 16, 2000
 	var wg sync.WaitGroup
 	for range workers {
