@@ -128,7 +128,8 @@ type Purge struct {
 // Bounds on what one purge may name.
 const (
 	// MaxSelectors is how many entries a request may have, and half of how many
-	// selectors a purge: a URL may be stored under another one.
+	// selectors a purge: a URL may be stored under another one, and a prefix
+	// without a scheme is two.
 	MaxSelectors = 1000
 	// MaxURL is the longest URL or prefix, in bytes.
 	MaxURL = 16 << 10

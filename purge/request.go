@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // request is the JSON form of a purge. Cloudflare's names files and
@@ -37,6 +38,9 @@ func ParseRequest(body []byte) (*Purge, error) {
 		return nil, err
 	}
 	n := len(r.URLs) + len(r.Files) + len(r.Prefixes) + len(r.Tags) + len(r.Hosts) + len(r.Groups)
+	if r.Everything || r.PurgeEverything {
+		n++
+	}
 	if n > MaxSelectors {
 		return nil, fmt.Errorf("%d entries: at most %d in one request", n, MaxSelectors)
 	}
@@ -52,10 +56,6 @@ func ParseRequest(body []byte) (*Purge, error) {
 	}
 	if len(p.Selectors) == 0 {
 		return nil, errors.New("the request names nothing to purge")
-	}
-	// A prefix without a scheme is one entry and two selectors.
-	if len(p.Selectors) > MaxSelectors {
-		return nil, fmt.Errorf("%d entries, prefixes without a scheme counted for both: at most %d in one request", len(p.Selectors), MaxSelectors)
 	}
 	return p, nil
 }
@@ -122,6 +122,11 @@ func DecodeKeys(body []byte, name string) ([]string, error) {
 // decodeObject reads one JSON object whose names are fields' keys, each once and
 // spelt as there, into what fields point at.
 func decodeObject(text []byte, fields map[string]any) error {
+	// RFC 8259 section 8.1: JSON text "MUST be encoded using UTF-8". What the
+	// decoder puts in place of anything else would be another tag.
+	if !utf8.Valid(text) {
+		return errors.New("not JSON: not UTF-8")
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil {
 		return fmt.Errorf("not JSON: %w", err)

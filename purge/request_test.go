@@ -46,6 +46,16 @@ func TestRequests(t *testing.T) {
 		{tags(MaxSelectors), "hard" + strings.Repeat(" tag t", MaxSelectors)},
 		{tags(MaxSelectors + 1), "! at most"},
 		{`{"everything":true,` + tags(MaxSelectors)[1:], "! at most"},
+		{"{\"tags\":[\"\xff\"]}", "! not UTF-8"},
+		{`{"tags":["\ud800"]}`, "! U+FFFD"},
+		{`{"prefixes":["a/b/*"]}`, "! takes no *"},
+		{`{"prefixes":["a/*/b"]}`, "hard prefix http://a/*/b prefix https://a/*/b"},
+		{`{"hosts":["*.a"]}`, "! takes no *"},
+		{`{"hosts":["https://a"]}`, "! host alone"},
+		{`{"hosts":["a:080"]}`, "! leading zeros"},
+		{`{"urls":["http://user:pass@a/"]}`, "! a user is no part"},
+		{`{"prefixes":["` + strings.Join(slices.Repeat([]string{"a/"}, MaxSelectors), `","`) + `"]}`,
+			"hard" + strings.Repeat(" prefix http://a/ prefix https://a/", MaxSelectors)},
 	} {
 		p, err := ParseRequest([]byte(c.body))
 		got := ""

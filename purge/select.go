@@ -50,6 +50,8 @@ func ByPrefix(text string) ([]Selector, error) {
 		return nil, fmt.Errorf("%s has a query: a prefix is of the path", clip(text))
 	case i < 0:
 		return nil, fmt.Errorf("%s has no path: write host/path/, or host/ for all of a host", clip(text))
+	case strings.HasSuffix(rest, "/*"): // what routes write; it would select next to nothing
+		return nil, fmt.Errorf("%s: a prefix takes no *: write %s", clip(text), clip(strings.TrimSuffix(text, "*")))
 	}
 	schemes := []string{scheme}
 	if scheme == "" {
@@ -72,6 +74,12 @@ func ByHost(text string) (Selector, error) {
 	if err := checkText(text, MaxURL); err != nil {
 		return Selector{}, err
 	}
+	switch {
+	case strings.IndexByte(text, '/') >= 0:
+		return Selector{}, fmt.Errorf("%s is not a host alone: write host, or host:port", clip(text))
+	case strings.IndexByte(text, '*') >= 0:
+		return Selector{}, fmt.Errorf("%s: a host takes no *: write each", clip(text))
+	}
 	authority, err := keyAuthority(text, "")
 	if err != nil {
 		return Selector{}, fmt.Errorf("%s: %w", clip(text), err)
@@ -87,6 +95,8 @@ func ByTag(text string) (Selector, error) {
 		return Selector{}, errors.New("a tag is empty")
 	case len(text) > MaxTag:
 		return Selector{}, fmt.Errorf("the tag %s has %d bytes: at most %d", clip(text), len(text), MaxTag)
+	case strings.Contains(text, "\uFFFD"): // and there it would select another tag
+		return Selector{}, fmt.Errorf("the tag %s has U+FFFD, which stands for what was no text", clip(text))
 	}
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] == 0x7f {
@@ -170,12 +180,15 @@ func checkText(text string, most int) error {
 // keyAuthority is an authority as the cache's key has it. Without a scheme
 // there is no default port to leave out.
 func keyAuthority(text, scheme string) (string, error) {
+	if strings.IndexByte(text, '@') >= 0 {
+		return "", errors.New("a user is no part of what is cached")
+	}
 	text = lower(text)
 	host, port := text, ""
 	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.Contains(text[i:], "]") {
 		host, port = text[:i], text[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0 || port[0] == '+') {
-			return "", errors.New("the port is not a number from 1 to 65535")
+		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0 || port[0] == '0') {
+			return "", errors.New("the port is not a number from 1 to 65535 without leading zeros")
 		}
 	}
 	if err := checkHost(host); err != nil {
@@ -200,8 +213,6 @@ func checkHost(host string) error {
 	for i := range len(host) {
 		switch c := host[i]; {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', strings.IndexByte("-._~!$&'()*+,;=%", c) >= 0: // RFC 3986's reg-name
-		case c == '@':
-			return errors.New("a user is no part of what is cached")
 		default:
 			return fmt.Errorf("the host has a %q", c)
 		}

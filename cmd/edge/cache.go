@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +20,8 @@ which the node's admin listener tells, or on the disk of a stopped one (verify).
   edge cache get https://www.example.com/index.html
   edge cache get https://www.example.com/logo.png --body >logo.png
   edge cache verify /var/cache/edge`,
+		Args: cobra.ArbitraryArgs,
+		RunE: oneOf,
 	}
 	cmd.AddCommand(a.cacheListCommand(), a.cacheGetCommand(), &cobra.Command{
 		Use:   "verify PATH",
@@ -40,17 +41,11 @@ power loss leaves, and costs nothing but what was being written.`,
 
 // verifyDisk is edge cache verify.
 func (a *app) verifyDisk(dir string) error {
-	shown := int64(-1)
+	bar := a.newBar(true)
 	report, err := disk.Verify(vfs.OS{}, dir, func(done, total int64) {
-		if percent := done * 100 / max(total, 1); percent != shown {
-			shown = percent
-			full := int(percent) * barWidth / 100
-			fmt.Fprintf(a.stderr, "\r[%-*s] %3d %%", barWidth, strings.Repeat("#", full), percent)
-		}
+		bar.show(done, total, fmt.Sprintf("%3d %%", done*100/max(total, 1)))
 	})
-	if shown >= 0 {
-		fmt.Fprintln(a.stderr)
-	}
+	bar.clear()
 	if err != nil {
 		return failure{err}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -52,6 +53,10 @@ type process struct {
 // launch runs a command until it serves.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
+	// The first use of os/signal in a process starts a goroutine that stays.
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, syscall.SIGWINCH)
+	signal.Stop(first)
 	before := runtime.NumGoroutine()
 	p := &process{t: t, signals: make(chan os.Signal, 4), exited: make(chan struct{})}
 	serving := make(chan *node, 1)

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func (a *app) run(args []string) int {
 		return exitFailed
 	}
 	a.complain(err)
-	a.complain(errors.New("run 'edge --help' for the commands"))
+	a.complain(errors.New("run 'edge --help' for the commands, or one of them with --help"))
 	return exitUsage
 }
 
@@ -117,4 +118,19 @@ SIGUSR1 opens the log files again.`,
 	}
 	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.purgeCommand(), a.cacheCommand(), a.versionCommand())
 	return root
+}
+
+// oneOf is what a command does that is nothing without one of those below it: a
+// name that is none must not look like success.
+func oneOf(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("%s takes one of: %s", cmd.CommandPath(), strings.Join(names, ", "))
 }

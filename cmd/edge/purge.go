@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -30,9 +31,13 @@ const (
 	purgeWaitTimeout, purgeWaitPoll = 10 * time.Minute, 50 * time.Millisecond
 	// maxAnswer bounds an answer, in bytes.
 	maxAnswer = 1 << 20
-	// barWidth is how many columns a progress bar has.
-	barWidth = 30
+	// maxNameLine bounds a line of names, in bytes: longer than the longest name,
+	// so that one that is too long is refused by itself.
+	maxNameLine = 4 * purge.MaxURL
 )
+
+// everything is the API's name for what purge all purges.
+const everything = "everything"
 
 // purgeFlags are the flags of purge.
 type purgeFlags struct {
@@ -56,6 +61,8 @@ be written, counts as failed.`,
   edge purge --soft tag product-7 product-8
   edge purge prefix www.example.com/static/
   edge purge tag --wait <tags.txt`,
+		Args: cobra.ArbitraryArgs,
+		RunE: oneOf,
 	}
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&f.soft, "soft", false, "make stale instead of removing: stale-while-revalidate and stale-if-error go on working")
@@ -72,7 +79,7 @@ be written, counts as failed.`,
 		}})
 	}
 	cmd.AddCommand(&cobra.Command{Use: "all", Short: "Purge everything", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		return a.purgeNames(&f, "all", "everything", []string{""})
+		return a.purgeNames(&f, "all", everything, []string{""})
 	}})
 	return cmd
 }
@@ -94,7 +101,7 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 	if len(args) == 0 {
 		return failure{errors.New("there is nothing to purge: give names, or write them to standard input")}
 	}
-	bar := a.newBar(len(args))
+	bar := a.newBar(len(args) > purgeBatch)
 	var matched int64
 	failed, exact := 0, true
 	for done := 0; done < len(args) && ctx.Err() == nil; {
@@ -103,14 +110,14 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 			if r.err != nil {
 				failed += len(r.names)
 				bar.clear()
-				a.complain(fmt.Errorf("%s: %w", describe(r.names), r.err))
+				a.complain(fmt.Errorf("%s: %w", c.describe(r.names), r.err))
 				continue
 			}
 			matched += r.answer.Matched
 			exact = exact && r.answer.Exact
 		}
 		done += len(batch)
-		bar.show(done)
+		bar.show(int64(done), int64(len(args)), fmt.Sprintf("%d of %d", done, len(args)))
 	}
 	bar.clear()
 	if ctx.Err() != nil {
@@ -130,11 +137,14 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 }
 
 // describe names what failed, shortly.
-func describe(names []string) string {
+func (c *purgeClient) describe(names []string) string {
 	const most = 100
+	if c.field == everything {
+		return everything // which takes no names
+	}
 	first := printable(names[0])
 	if first == "" {
-		return "everything" // which takes no names
+		first = `""`
 	}
 	if len(first) > most {
 		first = strings.ToValidUTF8(first[:most], "") + "..."
@@ -149,13 +159,16 @@ func describe(names []string) string {
 func readNames(r io.Reader) ([]string, error) {
 	var names []string
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, purge.MaxURL+2)
-	for lines.Scan() {
+	lines.Buffer(nil, maxNameLine)
+	n := 0
+	for ; lines.Scan(); n++ {
 		if name := strings.TrimSpace(lines.Text()); name != "" {
 			names = append(names, name)
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d has more than %d bytes: nothing was purged", n+1, maxNameLine)
+	} else if err != nil {
 		return nil, fmt.Errorf("reading names: %w", err)
 	}
 	return names, nil
@@ -175,7 +188,8 @@ type purgeResult struct {
 	err    error
 }
 
-// errRefused: the node understood and refused the request whole.
+// errRefused: the node understood and refused the request whole, or would have:
+// it is not for one name's sake that others are not purged.
 var errRefused = errors.New("refused")
 
 // purgeBatch purges names in one request. A request is taken whole or not at
@@ -196,8 +210,14 @@ func (c *purgeClient) purgeBatch(ctx context.Context, names []string) []purgeRes
 
 // send sends one request and waits for its count where that is wanted.
 func (c *purgeClient) send(ctx context.Context, names []string) (purge.Answer, error) {
+	for _, name := range names {
+		// JSON has no other text; what is put in its place would be another name.
+		if !utf8.ValidString(name) {
+			return purge.Answer{}, fmt.Errorf("%w: it is not UTF-8", errRefused)
+		}
+	}
 	var what any = names
-	if c.field == "everything" {
+	if c.field == everything {
 		what = true
 	}
 	body, err := json.Marshal(map[string]any{c.field: what, "soft": c.flags.soft})
@@ -248,45 +268,10 @@ func (c *purgeClient) ask(ctx context.Context, method, path string, body []byte)
 		return said.Answer, nil
 	case resp.StatusCode == http.StatusServiceUnavailable && said.Applied:
 		return said.Answer, fmt.Errorf("purged, but not durably: %s", said.Detail)
-	case resp.StatusCode == http.StatusBadRequest:
+	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusRequestEntityTooLarge:
 		return answer, fmt.Errorf("%w: %s", errRefused, said.Error)
 	}
 	return answer, fmt.Errorf("the node answered %s: %s", resp.Status, said.Error)
-}
-
-// bar is a progress bar on standard error, where that is a terminal and there is
-// more than one batch to show.
-type bar struct {
-	out   io.Writer // nil: none
-	total int
-	drawn int
-}
-
-func (a *app) newBar(total int) *bar {
-	b := &bar{total: total}
-	if f, ok := a.stderr.(*os.File); ok && total > purgeBatch {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.out = f
-		}
-	}
-	return b
-}
-
-func (b *bar) show(done int) {
-	if b.out == nil {
-		return
-	}
-	full := barWidth * done / b.total
-	line := fmt.Sprintf("\r[%s%s] %d of %d", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, b.total)
-	b.drawn = len(line)
-	_, _ = io.WriteString(b.out, line)
-}
-
-func (b *bar) clear() {
-	if b.out != nil && b.drawn > 0 {
-		_, _ = fmt.Fprintf(b.out, "\r%*s\r", b.drawn, "")
-		b.drawn = 0
-	}
 }
 
 // input is standard input.
