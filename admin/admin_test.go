@@ -208,7 +208,9 @@ func exposition(t *testing.T, m *Metrics) string {
 // allSources gives every source something to say.
 func allSources() Sources {
 	return Sources{
-		Store:     func() storage.Stats { return storage.Stats{Entries: 3, Evicted: 2} },
+		Store: func() storage.Stats {
+			return storage.Stats{Entries: 3, Evicted: 2, Memory: storage.TierStats{Entries: 1}}
+		},
 		Proxy:     func() proxy.Stats { return proxy.Stats{Waiting: 7} },
 		Server:    func() server.Stats { return server.Stats{Open: 5, RefusedAddr: 1} },
 		AccessLog: func() accesslog.Stats { return accesslog.Stats{Dropped: 9} },
@@ -221,7 +223,7 @@ func TestSources(t *testing.T) {
 	m.SetSources(allSources())
 	text := exposition(t, m)
 	for _, want := range []string{
-		`edge_store_entries 3`, `edge_store_events_total{event="evicted"} 2`, `edge_lock_waiting 7`, `edge_connections 5`,
+		`edge_store_entries 3`, `edge_memory_entries 1`, `edge_store_events_total{event="evicted"} 2`, `edge_lock_waiting 7`, `edge_connections 5`,
 		`edge_connections_refused_total{limit="address"} 1`, `edge_access_log_dropped_total 9`,
 		`edge_pool_connections{origin="app",state="idle"} 4`, `edge_pool_gets_total{how="reused",origin="app"} 8`,
 		`go_goroutines `, `process_open_fds `,

@@ -52,9 +52,12 @@ func (e exporter) counts(name, help, label string, all []count, more ...string) 
 func (s *Sources) collectStore(e exporter) {
 	if s.Store != nil {
 		v := s.Store()
-		e.gauge("edge_store_entries", "Stored responses.", float64(v.Entries))
+		e.gauge("edge_store_entries", "Stored responses; with disks, those on the disks or those in memory, whichever are more: most of these lie on a disk too.", float64(v.Entries))
 		e.gauge("edge_store_used_bytes", "What stored responses take up, bookkeeping included.", float64(v.Bytes))
 		e.gauge("edge_store_budget_bytes", "What they may take up.", float64(v.Budget))
+		e.gauge("edge_memory_entries", "Responses in memory, those included that lie on a disk too.", float64(v.Memory.Entries))
+		e.gauge("edge_memory_used_bytes", "What of the store's memory is taken, bookkeeping included.", float64(v.Memory.Bytes))
+		e.gauge("edge_memory_budget_bytes", "What may be: cache.memory.size.", float64(v.Memory.Budget))
 		e.counts("edge_store_events_total", "What happened to stored responses.", "event", []count{
 			{"stored", v.Stored}, {"evicted", v.Evicted}, {"rejected", v.Rejected}, {"replaced", v.Replaced},
 			{"removed", v.Removed}, {"freshened", v.Freshened}, {"invalidated", v.Invalidated}, {"doomed", v.Doomed},

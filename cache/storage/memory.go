@@ -356,8 +356,9 @@ func (m *Memory) Stats() Stats {
 	if !m.closed.Load() {
 		bytes += m.budget - m.arena.limit // what judge and probation take
 	}
+	all := TierStats{Entries: c.entries.Load(), Bytes: bytes, Budget: m.budget}
 	return Stats{
-		Entries: c.entries.Load(), Bytes: bytes, Budget: m.budget,
+		Entries: all.Entries, Bytes: all.Bytes, Budget: all.Budget, Memory: all,
 		Stored: c.stored.Load(), Evicted: c.evicted.Load(), Rejected: c.rejected.Load(),
 		Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
 		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(),

@@ -291,12 +291,19 @@ func (NoPurges) Judge(Entry, uint64) Verdict { return Live }
 
 // Stats are a store's counters (monotonic) and gauges.
 type Stats struct {
-	Entries, Bytes, Budget        int64 // gauges; Bytes includes per-entry overhead
-	Stored, Evicted, Rejected     int64 // Rejected: not admitted
+	// Gauges. Bytes includes per-entry overhead. Entries, of a store with more tiers than
+	// one, is how many the tier with the most has: what the others have that it has not
+	// is not known.
+	Entries, Bytes, Budget        int64
+	Memory                        TierStats // that is memory's part of them
+	Stored, Evicted, Rejected     int64     // Rejected: not admitted
 	Replaced, Removed, Freshened  int64
 	Invalidated, Doomed, TooLarge int64
 	Aborted                       int64
 }
+
+// TierStats are the gauges of one tier.
+type TierStats struct{ Entries, Bytes, Budget int64 }
 
 // Clock is where a store takes "now" from, for hit statistics and expiry.
 type Clock func() message.Instant

@@ -384,12 +384,14 @@ func (t *Store) Each(f func(storage.Entry) bool) {
 }
 
 // Stats returns counters and gauges of both tiers. Entries is the number on the disk
-// or in memory, whichever is more: most that memory has, the disk has too.
+// or in memory, whichever is more: most that memory has, the disk has too. (How many it
+// has alone would take a look at each, or a count kept through every eviction of either.)
 func (t *Store) Stats() storage.Stats {
 	m, d, c := t.mem.Stats(), t.disk.Stats(), &t.stats
 	hot, hotBudget := t.disk.Hot()
 	return storage.Stats{
 		Entries: max(m.Entries, d.Entries), Bytes: m.Bytes + d.Bytes + hot, Budget: m.Budget + d.Budget + hotBudget,
+		Memory:  storage.TierStats{Entries: m.Entries, Bytes: m.Bytes + hot, Budget: m.Budget + hotBudget},
 		Evicted: m.Evicted + d.Evicted, Rejected: m.Rejected + d.Rejected,
 		Stored: c.stored.Load(), Replaced: c.replaced.Load(), Removed: c.removed.Load(), Freshened: c.freshened.Load(),
 		Invalidated: c.invalidated.Load(), Doomed: c.doomed.Load(), TooLarge: c.tooLarge.Load(), Aborted: c.aborted.Load(),
