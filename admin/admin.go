@@ -74,7 +74,7 @@ func New(o Options) *Server {
 	mux.HandleFunc("GET /metrics", s.allow(ScopeRead, metrics.ServeHTTP))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /{$}", index)
+	mux.HandleFunc("GET /{$}", s.allow(ScopeRead|ScopePurge, index))
 	s.routePurges(mux)
 	s.routeEntries(mux)
 	s.http = &http.Server{
@@ -111,13 +111,13 @@ func guard(next http.Handler, tokens bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Header.Values("Origin") != nil:
-			say(w, http.StatusForbidden, "requests with an Origin field are refused")
+			refuse(w, http.StatusForbidden, errors.New("requests with an Origin field are refused"))
 			return
 		case !tokens && !hostIsLocal(r):
-			say(w, http.StatusMisdirectedRequest, "not a name of this listener")
+			refuse(w, http.StatusMisdirectedRequest, errors.New("not a name of this listener: use its address, or localhost"))
 			return
 		case r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")):
-			say(w, http.StatusUnsupportedMediaType, "content must be application/json")
+			refuse(w, http.StatusUnsupportedMediaType, errors.New("content must be application/json"))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

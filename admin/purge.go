@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,13 +38,25 @@ func (s *Server) routePurges(mux *http.ServeMux) {
 	if s.opt.Purges == nil {
 		return
 	}
-	mux.HandleFunc("POST /purge", s.allow(ScopePurge, s.purgeNative))
+	mux.HandleFunc("POST /purge", s.purging(s.purgeNative))
 	mux.HandleFunc("GET /purges/{id}", s.allow(ScopePurge|ScopeRead, s.receipt))
 	mux.HandleFunc("GET /purges", s.allow(ScopeRead, s.follow))
 	// Fastly's shape: the service's name is anybody's choice, there is one.
-	mux.HandleFunc("POST /service/{service}/purge/{key}", s.allow(ScopePurge, s.purgeKey))
-	mux.HandleFunc("POST /service/{service}/purge", s.allow(ScopePurge, s.purgeKeys))
-	mux.HandleFunc("POST /service/{service}/purge_all", s.allow(ScopePurge, s.purgeAll))
+	mux.HandleFunc("POST /service/{service}/purge/{key}", s.purging(s.purgeKey))
+	mux.HandleFunc("POST /service/{service}/purge", s.purging(s.purgeKeys))
+	mux.HandleFunc("POST /service/{service}/purge_all", s.purging(s.purgeAll))
+}
+
+// purging lets requests pass that may purge, and say what in one place: of what a
+// query adds nobody should believe that it counts.
+func (s *Server) purging(next http.HandlerFunc) http.HandlerFunc {
+	return s.allow(ScopePurge, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			refuse(w, http.StatusBadRequest, errors.New("a purge takes no query"))
+			return
+		}
+		next(w, r)
+	})
 }
 
 // allow lets requests pass whose token has one of the scopes; all of them where
@@ -226,7 +239,20 @@ func eventOf(e *purge.Event) event {
 
 // purgeKey is Fastly's purge of one key.
 func (s *Server) purgeKey(w http.ResponseWriter, r *http.Request) {
-	s.purgeTags(w, r, []string{r.PathValue("key")})
+	if noBody(w, r) {
+		s.purgeTags(w, r, []string{r.PathValue("key")})
+	}
+}
+
+// noBody refuses a body that says anything: whoever sends one where none is read
+// believes that it counts. False: it was answered.
+func noBody(w http.ResponseWriter, r *http.Request) bool {
+	body, ok := readBody(w, r)
+	if body = bytes.TrimSpace(body); ok && len(body) > 0 && string(body) != "{}" {
+		refuse(w, http.StatusBadRequest, errors.New("this purge takes no content: softly, it is asked for with Fastly-Soft-Purge: 1"))
+		return false
+	}
+	return ok
 }
 
 // purgeKeys is Fastly's purge of many: by the field Surrogate-Key, or by a body.
@@ -251,7 +277,11 @@ func (s *Server) purgeKeys(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) purgeTags(w http.ResponseWriter, r *http.Request, keys []string) {
-	p := &purge.Purge{Mode: fastlyMode(r)}
+	mode, ok := fastlyMode(w, r)
+	if !ok {
+		return
+	}
+	p := &purge.Purge{Mode: mode}
 	for _, key := range keys {
 		tag, err := purge.ByTag(key)
 		if err != nil {
@@ -265,14 +295,24 @@ func (s *Server) purgeTags(w http.ResponseWriter, r *http.Request, keys []string
 
 // purgeAll is Fastly's purge of everything.
 func (s *Server) purgeAll(w http.ResponseWriter, r *http.Request) {
-	s.purge(w, r, &purge.Purge{Selectors: []purge.Selector{purge.All()}, Mode: fastlyMode(r)})
+	mode, ok := fastlyMode(w, r)
+	if ok && noBody(w, r) {
+		s.purge(w, r, &purge.Purge{Selectors: []purge.Selector{purge.All()}, Mode: mode})
+	}
 }
 
-func fastlyMode(r *http.Request) purge.Mode {
-	if r.Header.Get("Fastly-Soft-Purge") == "1" {
-		return purge.Soft
+// fastlyMode is whether Fastly's field asks for a soft purge. A value that is
+// neither 1 nor 0 is refused rather than read as the harder of the two. False: it
+// was answered.
+func fastlyMode(w http.ResponseWriter, r *http.Request) (purge.Mode, bool) {
+	switch strings.Join(r.Header.Values("Fastly-Soft-Purge"), ",") {
+	case "1":
+		return purge.Soft, true
+	case "", "0":
+		return purge.Hard, true
 	}
-	return purge.Hard
+	refuse(w, http.StatusBadRequest, errors.New("Fastly-Soft-Purge is 1 or 0"))
+	return 0, false
 }
 
 // refuse says in JSON why nothing was done.

@@ -181,14 +181,21 @@ func TestPurgeRefusals(t *testing.T) {
 		{"POST", "/service/s/purge", "", 400, "names nothing"},
 		{"POST", "/service/s/purge", `{"keys":["a"]}`, 400, "unknown"},
 		{"POST", "/service/s/purge/" + long, "", 400, "at most"},
+		{"POST", "/service/s/purge/a", `{"soft":true}`, 400, "no content"},
+		{"POST", "/service/s/purge_all", `{"soft":true}`, 400, "no content"},
+		{"POST", "/service/s/purge_all?soft=1", "", 400, "no query"},
+		{"POST", "/purge?soft=true", `{"everything":true}`, 400, "no query"},
 	} {
 		a := r.ask(c.method, c.path, c.body)
 		if a.status != c.want || !strings.Contains(a.Error, c.part) || a.Applied {
 			t.Errorf("%s %.40s %.60s: %d %.100q, applied %v; want %d with %q", c.method, c.path, c.body, a.status, a.Error, a.Applied, c.want, c.part)
 		}
 	}
-	if resp, _ := ask(t, "POST", r.url+"/purge", `{"everything":true}`, "Content-Type", "text/plain"); resp.StatusCode != 415 {
-		t.Errorf("a form's type: %d", resp.StatusCode)
+	if a := r.ask("POST", "/service/s/purge_all", "", "Fastly-Soft-Purge", "true"); a.status != 400 {
+		t.Errorf("neither soft nor hard: %d", a.status)
+	}
+	if resp, text := ask(t, "POST", r.url+"/purge", `{"everything":true}`, "Content-Type", "text/plain"); resp.StatusCode != 415 || !strings.Contains(text, `"applied":false`) {
+		t.Errorf("a form's type: %d %s", resp.StatusCode, text)
 	}
 	if a := r.ask("POST", "/purge", `{"everything":true}`, "Origin", "https://evil.example"); a.status != 403 {
 		t.Errorf("from another site's page: %d", a.status)
