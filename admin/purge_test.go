@@ -267,6 +267,7 @@ func TestTokens(t *testing.T) {
 		{"GET", "/purges/x", "", 401, 404, 404, 404, 404},
 		{"GET", "/purges?since=0", "", 401, 403, 200, 200, 200},
 		{"GET", "/metrics", "", 401, 403, 200, 200, 200},
+		{"GET", "/", "", 401, 200, 200, 200, 200},
 		{"GET", "/healthz", "", 200, 200, 200, 200, 200},
 	} {
 		for secret, want := range map[string]int{"": c.none, "wrong": c.none, "P": c.p, "R": c.r, "A": c.a, "RP": c.rp} {
