@@ -24,7 +24,9 @@ func (t *Store) Find(list []storage.Selector, f func(storage.Entry) bool) {
 	}
 }
 
-// Take marks what the takings select.
+// Take marks what the takings select. What the disk evicts between the two, having
+// counted it, memory counts once more: a purge would have to remember all that it takes
+// to rule that out.
 func (t *Store) Take(list []storage.Taking) {
 	t.disk.Take(list)
 	t.mem.TakeBut(list, t.onDisk)
