@@ -51,7 +51,8 @@ type Policy struct {
 	HitForMiss Duration
 	// Chunk is what ranges are widened to multiples of, in bytes, when they are
 	// asked for; <=0: they are asked for as they are. Best a multiple of the
-	// store's own chunks.
+	// store's own chunks, which is why no configuration sets it: it is DefaultChunk
+	// but for tests, whose bodies are small.
 	Chunk int64
 }
 
