@@ -90,15 +90,11 @@ func TestStopDrains(t *testing.T) {
 
 func TestStopIsAtOnceWhenIdle(t *testing.T) {
 	origin := originOf(t, fresh(numbered()))
-	p := launch(t, "run", "-c", file(t, simple(origin.URL, "")))
+	p := launch(t, "run", "-c", file(t, simple(origin.URL, "shutdown: {grace: 1h}\n")))
 	keep := new(http.Transport)
 	defer keep.CloseIdleConnections()
 	getBy(t, keep, p.url(0)+"/") // its connection stays, idle
-	began := time.Now()
-	p.stop()
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("took %v", took)
-	}
+	p.stop()                     // which does not wait for the grace
 }
 
 func TestSecondSignalEndsNow(t *testing.T) {

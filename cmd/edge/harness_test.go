@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// patience bounds every wait of these tests.
-const patience = 15 * time.Second
+// patience bounds every wait of these tests: it tells what hangs from what is slow.
+const patience = time.Minute
 
 // output is a stream that can be read while it is written.
 type output struct {
