@@ -341,7 +341,7 @@ func TestManyErrorsStayCheap(t *testing.T) {
 		if _, err := Parse("edge.yaml", []byte(completed(text))); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if took := time.Since(start); took > 20*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s took %v", name, took)
 		} else {
 			t.Logf("%s: %v", name, took)

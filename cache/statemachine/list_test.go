@@ -1,11 +1,14 @@
 package statemachine
 
 import (
+	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func elements(value string) []string {
@@ -40,11 +43,38 @@ func TestList(t *testing.T) {
 
 // A head full of quotes that never end must cost linear work.
 func TestListIsLinear(t *testing.T) {
-	value := strings.Repeat(`"\",`, 1<<18)
-	begin := time.Now()
-	elements(value)
-	if took := time.Since(begin); took > 2*time.Second {
-		t.Errorf("%d bytes took %v", len(value), took)
+	wantLinear(t, func(n int) func() {
+		value := strings.Repeat(`"\",`, n<<8)
+		return func() { elements(value) }
+	})
+}
+
+// wantLinear wants the work that f prepares for size n to grow as n does. It counts the
+// thread's processor time, so that the answer is the same on a slow or busy machine.
+func wantLinear(t *testing.T, f func(n int) (work func())) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	now := func() time.Duration {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(ts.Nano())
+	}
+	least := func(n int) time.Duration {
+		work, least := f(n), time.Duration(math.MaxInt64)
+		for range 5 { // one of which nothing disturbs
+			began := now()
+			work()
+			least = min(least, now()-began)
+		}
+		return least
+	}
+	const size, times = 64, 16
+	// A square would take 256 times as long.
+	if one, all := least(size), least(times*size); all > 4*times*max(one, 10*time.Microsecond) {
+		t.Errorf("%v for one size, %v for %d times it", one, all, times)
 	}
 }
 
