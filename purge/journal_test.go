@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edge/cache/storage"
@@ -296,29 +297,26 @@ func TestGroupCommit(t *testing.T) {
 
 // TestInvalidateDoesNotWait: a client's doing costs no sync of its own.
 func TestInvalidateDoesNotWait(t *testing.T) {
-	f := newForgetful()
-	l := open(t, Options{Path: "j", files: f})
-	before := l.journal.syncs.Load()
-	for range 20 {
-		if err := l.InvalidateURL("https", "a", "/"); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		f := newForgetful()
+		l := open(t, Options{Path: "j", files: f})
+		before := l.journal.syncs.Load()
+		for range 20 {
+			if err := l.InvalidateURL("https", "a", "/"); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if l.Judge(thing{scheme: "https", authority: "a", target: "/"}.entry(), 0) != storage.Invalid {
-		t.Error("not in force")
-	}
-	if n := l.journal.syncs.Load() - before; n != 0 {
-		t.Errorf("%d syncs", n)
-	}
-	for deadline := time.Now().Add(10 * time.Second); l.journal.syncs.Load() == before; {
-		if time.Now().After(deadline) {
-			t.Fatal("never synced")
+		if l.Judge(thing{scheme: "https", authority: "a", target: "/"}.entry(), 0) != storage.Invalid {
+			t.Error("not in force")
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := l.journal.syncs.Load() - before; n != 1 {
-		t.Errorf("%d syncs in the background", n)
-	}
+		if n := l.journal.syncs.Load() - before; n != 0 {
+			t.Errorf("%d syncs", n)
+		}
+		time.Sleep(10 * syncDelay)
+		if n := l.journal.syncs.Load() - before; n != 1 {
+			t.Errorf("%d syncs in the background", n)
+		}
+	})
 }
 
 // TestWaitEndsWithItsContext, however long the disk takes.
