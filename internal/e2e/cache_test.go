@@ -42,7 +42,7 @@ func TestCacheGetIsWhole(t *testing.T) {
 	if code, out, errs := get("/whole", "--body"); code != 0 || out != string(content) {
 		t.Errorf("a whole body: exit %d, %d bytes, %s", code, len(out), errs)
 	}
-	time.Sleep(flushed)
+	e.flushed()
 	e.kill()
 	damage(t, dir, content)
 	e = start(t, text)

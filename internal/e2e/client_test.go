@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"hash/crc64"
 	"io"
 	"net/http"
 	"strings"
@@ -235,13 +236,32 @@ func TestLargeHeads(t *testing.T) {
 	e.calm()
 }
 
-// budget is a bound on time, wider where the race detector slows everything.
+// budget is a bound on processor time, wider where the race detector or the machine
+// slows everything.
 func budget(seconds float64) float64 {
 	if raceBuild {
-		return seconds * 20
+		seconds *= 20
 	}
-	return seconds
+	return seconds * slowness()
 }
+
+// slowness is how much longer this machine takes for a piece of work, at least 1, than
+// those take for which bounds on processor time are meant.
+var slowness = sync.OnceValue(func() float64 {
+	const (
+		work  = 64 << 20 // bytes hashed
+		usual = 100 * time.Millisecond
+	)
+	var before, after syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before) // cannot fail
+	h := crc64.New(crc64.MakeTable(crc64.ECMA))
+	for b, n := make([]byte, 1<<20), 0; n < work; n += len(b) {
+		_, _ = h.Write(b) // cannot fail
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	took := time.Duration(after.Utime.Nano() - before.Utime.Nano())
+	return max(1, float64(took)/float64(usual))
+})
 
 // TestPipelining: a thousand requests in one write, answered in order.
 func TestPipelining(t *testing.T) {
@@ -287,10 +307,11 @@ func TestSlowClients(t *testing.T) {
 		}
 		return r.say("HTTP/1.1 200 OK\nCache-Control: max-age=60", "hit")
 	})
-	e := start(t, config(o.addr(), "timeouts: {listener: {head: 1s, body: 1s, write: 1s, idle: 2s}}\nlimits: {listener: {body_rate: 1KiB}}\n"))
+	e := start(t, config(o.addr(), "timeouts: {listener: {head: 2s, body: 2s, write: 2s, idle: 2s}}\nlimits: {listener: {body_rate: 1KiB}}\n"))
 	e.get("/hit")
 	e.get("/large")
 	const each = 100
+	release := make(chan struct{})
 	var slow sync.WaitGroup
 	trickle := func(head, drop string, want int) {
 		slow.Go(func() {
@@ -302,7 +323,8 @@ func TestSlowClients(t *testing.T) {
 			for {
 				select {
 				case a := <-answered:
-					if a.Response != nil && a.StatusCode != want {
+					// Where the origin is slow too, it may be what is given up first.
+					if a.Response != nil && a.StatusCode != want && a.StatusCode != 504 {
 						t.Errorf("%.20q: %v, want %d or an end", head, a, want)
 					}
 					return
@@ -324,27 +346,24 @@ func TestSlowClients(t *testing.T) {
 			_ = c.SetReadBuffer(4096)
 			fmt.Fprintf(c, "GET /large HTTP/1.1\r\n%s\r\n", host)
 			_, _ = io.ReadFull(c.br, make([]byte, 1000))
-			time.Sleep(8 * time.Second)
+			<-release
 		})
 	}
-	worst := time.Duration(0)
-	for time.Since(began) < 5*time.Second {
-		at := time.Now()
-		if a := e.get("/hit"); !a.is(200, "hit") {
+	hits := 0
+	for ; time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+		switch a := e.get("/hit"); {
+		case a.is(200, "hit"):
+			hits++
+		case a.Response != nil: // else this client was a slow one too
 			t.Fatalf("a hit meanwhile: %v", a)
 		}
-		worst = max(worst, time.Since(at))
-		time.Sleep(10 * time.Millisecond)
 	}
-	if worst.Seconds() > budget(4) { // they hold out for longer: it would have waited for one
-		t.Errorf("a hit took %v", worst)
+	if hits < 10 { // hundreds; but if each waited for the end of a slow client
+		t.Errorf("%d hits meanwhile", hits)
 	}
-	// The edge ends each of them; the readers that hold out are ended before
-	// they give up.
+	// The edge ends each of them: the readers never give up.
 	eventually(t, "the edge ended them", func() bool { return e.metric("edge_connections") == 0 })
-	if took := time.Since(began); took.Seconds() > budget(7.5) {
-		t.Errorf("only after %v", took)
-	}
+	close(release)
 	slow.Wait()
 	e.calm()
 }
@@ -381,7 +400,11 @@ func TestIdleCrowd(t *testing.T) {
 	}
 	each := (e.metric("process_resident_memory_bytes") - rss) / float64(n)
 	t.Logf("%d idle connections, %.0f bytes each; 100 hits took %v", n, each, time.Since(began))
-	if each > budget(16<<10) {
+	most := 16 << 10
+	if raceBuild {
+		most *= 20
+	}
+	if each > float64(most) {
 		t.Errorf("%.0f bytes for an idle connection", each)
 	}
 }

@@ -342,16 +342,15 @@ func TestStopUnderLoad(t *testing.T) {
 		}
 		return r.say("HTTP/1.1 200 OK\nCache-Control: max-age=60", body)
 	})
-	e := start(t, config(o.addr(), ""))
+	e := start(t, config(o.addr(), "shutdown: {grace: 1h}\n")) // which nothing may take
 	var all sync.WaitGroup
 	var answered, refused, broken atomic.Int64
-	stop := make(chan struct{})
 	for w := range 16 {
 		all.Go(func() {
 			var c *conn
 			for i := 0; ; i++ {
 				if c == nil {
-					nc, err := net.DialTimeout("tcp", e.addr, time.Second)
+					nc, err := net.DialTimeout("tcp", e.addr, patience)
 					if err != nil {
 						return // nobody listens any more
 					}
@@ -376,19 +375,13 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	time.AfterFunc(500*time.Millisecond, func() { close(stop) })
-	<-stop
+	time.Sleep(500 * time.Millisecond)
+	eventually(t, "there is load", func() bool { return answered.Load() > 0 })
 	began := time.Now()
 	_ = e.cmd.Process.Signal(syscall.SIGTERM)
-	<-e.exited
+	eventually(t, "it ends", func() bool { return !e.alive() })
 	all.Wait()
 	t.Logf("%d answered, %d connections ended between requests; exit after %v", answered.Load(), refused.Load(), time.Since(began))
-	if took := time.Since(began); took.Seconds() > budget(2) {
-		t.Errorf("took %v to end", took)
-	}
-	if answered.Load() == 0 {
-		t.Error("there was no load")
-	}
 }
 
 // TestPoisonedForwards: what an origin trusts and the key lacks comes from

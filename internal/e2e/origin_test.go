@@ -206,7 +206,9 @@ func TestCrowd(t *testing.T) {
 			}
 			close(begin)
 			asking.Wait()
-			time.Sleep(200 * time.Millisecond) // they are in line, or being served
+			for end := time.Now().Add(2 * time.Second); e.metric("edge_lock_waiting") < float64(clients-1) && time.Now().Before(end); {
+				time.Sleep(200 * time.Millisecond) // they are not all in line yet, or being served
+			}
 			if x.harm != nil {
 				x.harm(first)
 				time.Sleep(100 * time.Millisecond)

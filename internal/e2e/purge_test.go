@@ -29,10 +29,6 @@ type purgeRig struct {
 	config string
 }
 
-// flushed is longer than the flush_interval of a purgeRig: what was stored before
-// survives a kill.
-const flushed = 300 * time.Millisecond
-
 // startPurge starts an edge whose origin tags everything with the first segment s
 // of its path: as s-s and, in another field, c-S, and puts it in the group G-s.
 func startPurge(t *testing.T) *purgeRig {
@@ -295,7 +291,7 @@ func TestPurgeInterfaces(t *testing.T) {
 		for i := range round {
 			r.fill("a.example", append(round[i].targets(round[i].gone), round[i].targets(round[i].left)...)...)
 		}
-		time.Sleep(flushed)
+		r.flushed()
 		for i := range round {
 			round[i].send(r)
 		}
@@ -440,7 +436,7 @@ func TestPurgeFollowers(t *testing.T) {
 func TestPurgeWithoutJournal(t *testing.T) {
 	r := startPurge(t)
 	r.fill("a.example", "/x", "/y", "/z")
-	time.Sleep(flushed)
+	r.flushed()
 	limit := func(n uint64) {
 		t.Helper()
 		if err := unix.Prlimit(r.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}, nil); err != nil {
@@ -476,7 +472,8 @@ func TestLostJournal(t *testing.T) {
 	r := startPurge(t)
 	r.fill("a.example", "/x", "/y")
 	r.purge("POST", "/purge", `{"tags":["s-x"]}`)
-	time.Sleep(time.Second) // until the disk knows of it
+	eventually(t, "what was purged is freed", func() bool { return r.metric("edge_purge_sweeps_total") > 0 && r.metric("edge_purge_marked") == 0 })
+	r.flushed()
 	r.edge.kill()
 	if err := os.Remove(filepath.Join(r.dir, "disk", "purges.journal")); err != nil {
 		t.Fatal(err)
@@ -485,7 +482,7 @@ func TestLostJournal(t *testing.T) {
 	r.want("a.example", "/x", "fwd=uri-miss")
 	r.want("a.example", "/y", "fwd=stale")
 	r.want("a.example", "/y", "hit")
-	time.Sleep(flushed)
+	r.flushed()
 	if status, a := r.purge("POST", "/purge", `{"tags":["s-y"]}`); status != 200 || *a.Matched != 1 {
 		t.Errorf("a purge after it: %d %+v", status, a)
 	}
@@ -507,7 +504,7 @@ func TestSecondNode(t *testing.T) {
 	})
 	dir := t.TempDir()
 	with := func(disk, journal string) string {
-		return config(o.addr(), fmt.Sprintf("cache: {memory: {size: 8MiB}, disk: [{path: %q, size: 64MiB}], flush_interval: 20ms}\njournal: {path: %q}\n",
+		return config(o.addr(), fmt.Sprintf("cache: {memory: {size: 8MiB}, disk: [{path: %q, size: 64MiB}], flush_interval: 20ms}\njournal: {path: %q}\nshutdown: {grace: 1h}\n",
 			filepath.Join(dir, disk), filepath.Join(dir, journal)))
 	}
 	e := start(t, with("disk", "journal"))
