@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"edge/cache/storage"
+	"edge/cache/storage/inflight"
 )
 
 // fill is a body on its way in: what a writer and the readers that follow it
@@ -21,9 +22,9 @@ type fill struct {
 	pieces   []*piece  // in memory, ascending and adjacent
 	end      int64     // after the last byte published
 	state    fillState
-	err      error         // why, once aborted
-	wake     chan struct{} // closed at the next progress; made when somebody waits
-	room     chan struct{} // closed when a reader advances; made when the writer waits
+	err      error           // why, once aborted
+	progress inflight.Signal // what readers wait for
+	moved    inflight.Signal // a reader has, or has come or left: what the writer waits for
 	readers  map[*reader]struct{}
 	read     bool // a reader has been attached
 	window   bool
@@ -63,24 +64,8 @@ func (f *fill) publish(p []byte) {
 	last := f.pieces[len(f.pieces)-1]
 	last.mem = append(last.mem, p...)
 	f.end += int64(len(p))
-	f.stir()
+	f.progress.Give()
 	f.mu.Unlock()
-}
-
-// stir wakes waiting readers. Under mu.
-func (f *fill) stir() {
-	if f.wake != nil {
-		close(f.wake)
-		f.wake = nil
-	}
-}
-
-// advanced tells a waiting writer that a reader moved or left. Under mu.
-func (f *fill) advanced() {
-	if f.room != nil {
-		close(f.room)
-		f.room = nil
-	}
 }
 
 // finish ends the fill, once.
@@ -89,7 +74,7 @@ func (f *fill) finish(state fillState, trailers []byte, err error) {
 	if f.state == filling {
 		f.state, f.err, f.trailers = state, err, trailers
 	}
-	f.stir()
+	f.progress.Give()
 	f.mu.Unlock()
 }
 

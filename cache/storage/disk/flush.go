@@ -98,7 +98,7 @@ func (v *volume) write(s *segment) error {
 		}
 		s.wrote(off + int64(len(mem)))
 		v.mu.Lock()
-		v.stir()
+		v.room.Give()
 		v.mu.Unlock()
 	}
 }
@@ -148,7 +148,7 @@ func (v *volume) failWrite(err error) {
 		s.unpin()
 	}
 	v.mu.Lock()
-	v.stir()
+	v.room.Give()
 	v.mu.Unlock()
 }
 
@@ -208,7 +208,7 @@ func (v *volume) letGoLost() {
 			v.sealed -= s.cutLost()
 		}
 	}
-	v.stir()
+	v.room.Give()
 }
 
 // cutLost makes a segment of which something was lost one that ends where the file

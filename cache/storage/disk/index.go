@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"edge/cache/storage"
+	"edge/cache/storage/inflight"
 	"edge/cache/storage/nameindex"
 )
 
@@ -53,8 +54,8 @@ type shard struct {
 	open map[uint32]*entry
 	// kept has those of them that stay open.
 	kept kept
-	// pending has the newest writer of each key that is being written.
-	pending map[storage.Key]*writer
+	// pending is who writes what can be found once it is committed.
+	pending inflight.Writers[storage.Key, *writer]
 	// lists leads from names to rows. marked has the numbers of rows that Take
 	// marked: some may have gone since.
 	lists  nameindex.Lists
@@ -74,7 +75,7 @@ func (x *index) init() {
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.buckets = make([]uint32, 16)
-		s.open, s.pending = make(map[uint32]*entry), make(map[storage.Key]*writer)
+		s.open = make(map[uint32]*entry)
 	}
 }
 
@@ -166,31 +167,4 @@ func (x *index) delete(s *shard, n uint32) {
 	*r = row{next: s.free}
 	s.free = n
 	s.rows--
-}
-
-// addPending notes that w writes under its key.
-func (x *index) addPending(w *writer) {
-	s := x.shard(&w.e.key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w.older = s.pending[w.e.key]; w.older != nil {
-		w.older.newer = w
-	}
-	s.pending[w.e.key] = w
-}
-
-// removePending forgets w. Under mu.
-func (s *shard) removePending(w *writer) {
-	switch {
-	case w.newer != nil:
-		w.newer.older = w.older
-	case w.older != nil:
-		s.pending[w.e.key] = w.older
-	default:
-		delete(s.pending, w.e.key)
-	}
-	if w.older != nil {
-		w.older.newer = w.newer
-	}
-	w.older, w.newer = nil, nil
 }

@@ -178,7 +178,7 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 	}
 	n := v.seat(s, r, &stored, naming)
 	if p.w != nil {
-		s.removePending(p.w)
+		s.pending.Leave(e.key, &p.w.place)
 	}
 	e.trailers = p.trailers
 	e.head.Store(&stored)

@@ -53,7 +53,7 @@ func (e *entry) Reader(offset, n int64) storage.Reader {
 		}
 		r.f.readers[r] = struct{}{}
 		r.f.read = true
-		r.f.advanced()
+		r.f.moved.Give()
 		r.f.mu.Unlock()
 	}
 	return r
@@ -92,7 +92,7 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 		f.mu.Lock()
 		p, x, err := f.take(r)
 		if p != nil {
-			f.advanced()
+			f.moved.Give()
 		}
 		if x != nil {
 			at := *x // the slice may grow meanwhile
@@ -100,16 +100,13 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 			p, err = r.load(&at)
 			f.mu.Lock()
 			r.pos += int64(len(p))
-			f.advanced()
+			f.moved.Give()
 		}
 		if p != nil || err != nil {
 			f.mu.Unlock()
 			return p, err
 		}
-		if f.wake == nil {
-			f.wake = make(chan struct{})
-		}
-		ch := f.wake
+		ch := f.progress.Next()
 		f.mu.Unlock()
 		select {
 		case <-ch:
@@ -250,7 +247,7 @@ func (r *reader) Close() {
 	if f := r.f; f != nil {
 		f.mu.Lock()
 		delete(f.readers, r)
-		f.advanced()
+		f.moved.Give()
 		f.mu.Unlock()
 	} else {
 		r.b.drop()

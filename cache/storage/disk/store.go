@@ -264,7 +264,7 @@ func (st *Store) Invalidate(key storage.Key) int {
 		}
 		n++
 	}
-	for w := s.pending[key]; w != nil; w = w.older {
+	for w := range s.pending.Under(key) {
 		w.doomed.Store(true)
 	}
 	if n > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/inflight"
 	"edge/cache/storage/vfs"
 	"edge/message"
 )
@@ -35,7 +36,7 @@ type volume struct {
 	condemned      int             // segments reclaimed but still pinned
 	condemnedBytes int64           // that those take
 	heldSince      message.Instant // since when, as far as anybody asked, those are so many that nobody gets room; 0: they are not
-	room           chan struct{}   // closed when there may be room again; made when somebody waits
+	room           inflight.Signal // there may be room again
 	owed           map[owing]struct{}
 	owedAll        bool
 	closing        bool
@@ -238,14 +239,6 @@ func (v *volume) wake(ch chan struct{}) {
 	}
 }
 
-// stir tells those who wait for room. Under mu.
-func (v *volume) stir() {
-	if v.room != nil {
-		close(v.room)
-		v.room = nil
-	}
-}
-
 // patience is how long somebody waits for room, over any number of waits.
 type patience struct {
 	wait time.Duration
@@ -275,10 +268,7 @@ func (v *volume) waitRoom(p *patience) bool {
 		p.end, p.stop = t.C, t.Stop
 	}
 	v.mu.Lock()
-	if v.room == nil {
-		v.room = make(chan struct{})
-	}
-	ch := v.room
+	ch := v.room.Next()
 	v.mu.Unlock()
 	v.wake(v.flushNow)
 	v.wake(v.reclaimNow)
@@ -313,7 +303,7 @@ func (v *volume) departed(s *segment) {
 	if !v.heldUp() {
 		v.heldSince = 0
 	}
-	v.stir()
+	v.room.Give()
 	v.mu.Unlock()
 }
 

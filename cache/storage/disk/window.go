@@ -42,10 +42,7 @@ func (w *writer) slide(ctx context.Context) (int, error) {
 			defer t.Stop()
 			first = t.C
 		}
-		if f.room == nil {
-			f.room = make(chan struct{})
-		}
-		ch := f.room
+		ch := f.moved.Next()
 		f.mu.Unlock()
 		select {
 		case <-ch:
@@ -70,6 +67,6 @@ func (w *writer) forget(fastest int64) {
 		f.pieces = f.pieces[1:]
 		w.count(-int64(cap(c.mem)))
 		c.release()
-		f.stir() // readers that waited behind must learn that they fell out
+		f.progress.Give() // readers that waited behind must learn that they fell out
 	}
 }

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/cache/storage/inflight"
 	"edge/message"
 )
 
 // writer implements storage.Writer. It belongs to one goroutine, but for doomed
-// and the two links, which belong to the index.
+// and place, which belong to the index.
 type writer struct {
 	st       *Store
 	v        *volume
@@ -27,8 +28,8 @@ type writer struct {
 	memory   int64 // bytes of pieces, as counted in Store.filling
 	keepErr  error // why the body will not be kept although it goes on: window mode
 
-	doomed       atomic.Bool
-	older, newer *writer // other writers under the key; by the shard's lock
+	doomed atomic.Bool
+	place  inflight.Place[*writer] // among the writers under the key; by the shard's lock
 }
 
 var _ storage.Writer = (*writer)(nil)
@@ -260,11 +261,20 @@ func (w *writer) salvage() {
 	o.Release()
 }
 
-// leave takes the writer off the index's list of pending ones, if it is there.
+// enter notes in the index that the writer writes: until leave, or until what it wrote is
+// in the index, an invalidation dooms it.
+func (w *writer) enter() {
+	s := w.v.index.shard(&w.e.key)
+	s.mu.Lock()
+	s.pending.Enter(w.e.key, &w.place, w)
+	s.mu.Unlock()
+}
+
+// leave ends what enter began, if it has not ended.
 func (w *writer) leave() {
 	s := w.v.index.shard(&w.e.key)
 	s.mu.Lock()
-	s.removePending(w)
+	s.pending.Leave(w.e.key, &w.place)
 	s.mu.Unlock()
 }
 
@@ -298,7 +308,7 @@ func (st *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 	f := &fill{start: p.Offset, end: p.Offset}
 	e.fill.Store(f)
 	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.o.chunkFor(p.Total), wait: appendWait}
-	v.index.addPending(w)
+	w.enter()
 	return w, nil
 }
 
