@@ -24,19 +24,10 @@ func (m *Memory) publish(w *writer) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.removePending(w)
-		// The ledger's number is taken before it is asked: a purge that comes
-		// after is found by the first Lookup; and under the lock, so that Take,
-		// which comes after the purge, finds what was not judged by it.
-		now := m.ledger.Sequence()
-		purged := now > e.sequence.Load() && m.ledger.Judge(e, e.sequence.Load()) != Live
-		e.head.Load().checked.Store(max(now, e.sequence.Load()))
-		switch {
-		case m.closed.Load():
-			return ErrClosed
-		case purged || w.doomed.Load():
-			return ErrDoomed
+		err := w.refused()
+		if err != nil {
+			return err
 		}
-		var err error
 		if w.part {
 			if out, err = m.join(s, e, out); err != nil {
 				return err
@@ -73,6 +64,24 @@ func (m *Memory) publish(w *writer) error {
 		o.Release()
 	}
 	m.present(e)
+	return nil
+}
+
+// refused tells why what w wrote must not be found. The ledger's number is taken before
+// it is asked: a purge that comes after is found by the first Lookup; and, by publish,
+// under the shard's lock, so that Take, which comes after the purge, finds what was not
+// judged by it.
+func (w *writer) refused() error {
+	m, e := w.m, w.e
+	now, since := m.ledger.Sequence(), e.sequence.Load()
+	purged := now > since && m.ledger.Judge(e, since) != Live
+	e.head.Load().checked.Store(max(now, since))
+	switch {
+	case m.closed.Load():
+		return ErrClosed
+	case purged || w.doomed.Load():
+		return ErrDoomed
+	}
 	return nil
 }
 

@@ -288,6 +288,15 @@ func (w *writer) seal() {
 
 // Commit ends the body and makes the entry visible.
 func (w *writer) Commit(trailers []byte) error {
+	if err := w.complete(trailers); err != nil {
+		return err
+	}
+	return w.settle(w.m.publish(w))
+}
+
+// complete ends the body, and makes it the entry's. With an error the writing has
+// ended, and nothing of it is kept.
+func (w *writer) complete(trailers []byte) error {
 	if w.over {
 		return fmt.Errorf("storage: commit after the end: %w", ErrAborted)
 	}
@@ -303,18 +312,22 @@ func (w *writer) Commit(trailers []byte) error {
 		}
 	}
 	w.over = true
-	defer w.e.Release()
-	defer func() { w.count(-w.pending) }()
 	if w.keepErr != nil {
-		w.f.finish(filled, nil)
 		w.leave()
 		w.m.stats.tooLarge.Add(1)
-		return fmt.Errorf("%w, kept for its readers only", w.keepErr)
+		return w.settle(fmt.Errorf("%w, kept for its readers only", w.keepErr))
 	}
 	w.shrink()
 	w.seal()
-	err := w.m.publish(w)
-	w.f.finish(filled, nil) // now: who has the whole of it must find it
+	return nil
+}
+
+// settle ends a writing whose fate is err: for its readers too, and not before, since who
+// has the whole of a response must find it.
+func (w *writer) settle(err error) error {
+	w.f.finish(filled, nil)
+	w.count(-w.pending)
+	w.e.Release()
 	return err
 }
 

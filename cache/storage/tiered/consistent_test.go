@@ -24,12 +24,15 @@ type pair struct {
 
 func wallClock() message.Instant { return message.Instant(time.Now().UnixNano()) }
 
-func openPair(t *testing.T) *pair {
+func openPair(t *testing.T) *pair { t.Helper(); return openPairOn(t, 8<<20) }
+
+// openPairOn is openPair with a disk of a size.
+func openPairOn(t *testing.T, size int64) *pair {
 	t.Helper()
 	p := &pair{t: t, fs: vfs.NewFaulty(vfs.NewMem())}
 	var err error
 	p.st, err = Open(Options{Memory: storage.MemoryOptions{Size: 1 << 20, Clock: wallClock},
-		Disk: disk.Options{Disks: []disk.Disk{{Path: "/disk", Size: 8 << 20}}, Clock: wallClock, FS: p.fs}})
+		Disk: disk.Options{Disks: []disk.Disk{{Path: "/disk", Size: size}}, Clock: wallClock, FS: p.fs}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func hashOf(key storage.Key, nominated []byte) uint64 {
 // is looked at under the key's lock.
 func (p *promoter) promote(e storage.Entry) {
 	t, head := p.t, e.Stored()
-	if !t.promotable(e) || t.inMemory(e.Key(), head.Nominated) {
+	if has, _ := t.inMemory(e.Key(), head.Nominated); has || !t.promotable(e) {
 		return
 	}
 	w, err := t.mem.Begin(proposalOf(e))
@@ -110,7 +110,7 @@ func (p *promoter) promote(e storage.Entry) {
 	l := t.lock(e.Key())
 	l.Lock()
 	defer l.Unlock()
-	if !t.disk.Current(e) || e.Stored() != head || t.inMemory(e.Key(), head.Nominated) {
+	if has, _ := t.inMemory(e.Key(), head.Nominated); has || !t.disk.Current(e) || e.Stored() != head {
 		w.Abort(storage.ErrDoomed)
 		return
 	}

@@ -68,8 +68,8 @@ func TestPromotion(t *testing.T) {
 		ask(7)
 		ask(8)
 		ask(7)
-		if got := st.stats.promoted.Load(); got != 1 || !st.inMemory(storagetest.Key(7), nil) {
-			t.Errorf("asked for again at once: %d promoted", got)
+		if has, _ := st.inMemory(storagetest.Key(7), nil); st.stats.promoted.Load() != 1 || !has {
+			t.Errorf("asked for again at once: %d promoted; in memory %v", st.stats.promoted.Load(), has)
 		}
 	})
 }

@@ -3,8 +3,9 @@
 //
 // # How it works
 //
-// What is written through to the disk and is small enough lies in both tiers; what the
-// disk does not take (it is out, or the response was not asked for often enough)
+// What is written through to the disk and is small enough lies in both tiers, or, while
+// memory is crowded and until it is asked for again, on the disk only (admit.go); what
+// the disk does not take (it is out, or the response was not asked for often enough)
 // lies in memory only; what is large lies on the disk only. The one invariant:
 //
 //	Where both tiers have an entry of a Key and Nominated, it is the same

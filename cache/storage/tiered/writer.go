@@ -120,13 +120,27 @@ func (w *writer) Commit(trailers []byte) error {
 	return err
 }
 
-// commitMemory commits to memory, and copies to the disk or takes out what it has.
+// commitMemory commits to memory, and copies to the disk or takes out what it has; or
+// to the disk alone (passes).
 func (w *writer) commitMemory(trailers, nominated []byte) (had bool, err error) {
 	t := w.t
 	l := t.lock(w.p.Key)
 	l.Lock()
 	defer l.Unlock()
-	had = t.disk.Has(w.p.Key, nominated) || t.inMemory(w.p.Key, nominated)
+	same, others := t.inMemory(w.p.Key, nominated)
+	had = same || t.disk.Has(w.p.Key, nominated)
+	if !had && !others && w.passes() {
+		copied := false
+		err = t.mem.CommitElsewhere(w.w, trailers, func(e storage.Entry) error {
+			err := t.copyToDisk(e, &w.p, false)
+			copied = err == nil
+			return err
+		})
+		if err == nil && !copied {
+			t.stats.unwritten.Add(1)
+		}
+		return false, err
+	}
 	if err = w.w.Commit(trailers); err != nil {
 		return had, err
 	}
@@ -140,14 +154,18 @@ func (w *writer) commitMemory(trailers, nominated []byte) (had bool, err error) 
 }
 
 // inMemory reports whether memory has an entry of a key with these nominated
-// fields.
-func (t *Store) inMemory(key storage.Key, nominated []byte) (has bool) {
+// fields, and whether it has others of the key.
+func (t *Store) inMemory(key storage.Key, nominated []byte) (has, others bool) {
 	var room [4]storage.Entry
 	for _, e := range t.mem.Lookup(room[:0], key) {
-		has = has || string(e.Stored().Nominated) == string(nominated)
+		if string(e.Stored().Nominated) == string(nominated) {
+			has = true
+		} else {
+			others = true
+		}
 		e.Release()
 	}
-	return has
+	return has, others
 }
 
 // proposalOf describes an entry for storing it again. It shares the entry's bytes.
