@@ -1,12 +1,6 @@
 package disk
 
-import (
-	"errors"
-	"fmt"
-	"time"
-
-	"edge/message"
-)
+import "edge/message"
 
 // Journaled is a disk as the journal of purges sees it: what keeps on it how far the
 // journal is known there. Its methods belong to one goroutine at a time.
@@ -62,12 +56,6 @@ func (j *Journaled) Close() error { return j.position.close() }
 // is read to its end, and the space that was taken stays so.
 func (j *Journaled) Use(why error) { j.v.health.bar(why) }
 
-// epochWait bounds the wait for an epoch to be on stable storage.
-const epochWait = 5 * time.Second
-
-// epochPoll is how long one look at it lasts.
-const epochPoll = 2 * time.Millisecond
-
 // SoftPurge makes everything on the disk invalid until it is validated. That is in
 // force when it returns; with an error it does not survive the process, and SoftPurge
 // is to be called again.
@@ -80,25 +68,7 @@ func (j *Journaled) SoftPurge() error {
 		v.setChecked(func(uint64) uint64 { return now })
 		j.softened = true
 	}
-	v.mu.Lock()
-	if v.health.noWrite.Load() || v.closing {
-		v.mu.Unlock()
-		return fmt.Errorf("disk: %s: %w", v.dir, errOut)
-	}
-	r := record{kind: kindEpoch, order: now}
-	s, err := v.place(&r, make([]byte, headerSize), nil, true)
-	if err == nil {
-		v.seal() // what is sealed is synced at once
-	}
-	v.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("disk: %s: %w", v.dir, err)
-	}
-	defer s.unpin()
-	if !v.synced(s) {
-		return errors.New("disk: " + v.dir + ": an epoch is not on stable storage")
-	}
-	return nil
+	return v.placeSynced(&record{kind: kindEpoch, order: now})
 }
 
 // doubtOpen is doubt for what is open.
@@ -110,31 +80,5 @@ func (v *volume) doubtOpen() {
 			e.reflag(message.TermInvalidated)
 		}
 		s.mu.Unlock()
-	}
-}
-
-// synced waits until a sealed segment is on stable storage, epochWait at most. False:
-// it is not.
-func (v *volume) synced(s *segment) bool {
-	deadline := time.NewTimer(epochWait)
-	defer deadline.Stop()
-	for {
-		s.mu.RLock()
-		done, lost := s.synced >= s.end, s.lost
-		s.mu.RUnlock()
-		if done || lost {
-			return done && !lost
-		}
-		v.wake(v.flushNow)
-		t := time.NewTimer(epochPoll)
-		select {
-		case <-t.C:
-		case <-deadline.C:
-			t.Stop()
-			return false
-		case <-v.stop:
-			t.Stop()
-			return false
-		}
 	}
 }

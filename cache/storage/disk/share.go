@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-
-	"edge/cache/storage"
 )
 
 // Which keys are whose. Where disks are added, taken away, resized or named in another
@@ -120,22 +118,5 @@ func (v *volume) hasSegments() bool {
 func (v *volume) doubtAll() error {
 	v.doubt()
 	v.doubtOpen()
-	v.mu.Lock()
-	if v.health.writesOut() {
-		v.mu.Unlock()
-		return fmt.Errorf("disk: %s: %w: %w", v.dir, storage.ErrFull, errOut)
-	}
-	s, err := v.place(&record{kind: kindDoubt}, make([]byte, headerSize), nil, true)
-	if err == nil {
-		v.seal() // what is sealed is synced at once
-	}
-	v.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("disk: %s: %w", v.dir, err)
-	}
-	defer s.unpin()
-	if !v.synced(s) {
-		return fmt.Errorf("disk: %s: a doubt is not on stable storage", v.dir)
-	}
-	return nil
+	return v.placeSynced(&record{kind: kindDoubt})
 }
