@@ -24,7 +24,8 @@ type Entries struct {
 	// not, before f is; where it returns false, the search ends. Nothing is
 	// counted as a hit. Over does this for any store.
 	Find func(q *Query, visited func() bool, f func(storage.Entry) bool)
-	// StoredTarget is as in Purges: nil where a URI's target is the key's.
+	// StoredTarget returns the target under which the answer for a URI is stored;
+	// nil: it is the URI's own.
 	StoredTarget func(scheme, authority, target string) string
 	// Where says which tier or tiers hold an entry, and how often it was found
 	// in them; nil: its Meta does.

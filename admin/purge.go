@@ -18,12 +18,12 @@ import (
 // Purges is what the purge API needs of the node. Implemented in the wiring.
 type Purges struct {
 	Ledger *purge.Ledger
-	// StoredTarget returns the target under which the answer for a URI is
-	// stored; nil: it is the URI's own.
-	StoredTarget func(scheme, authority, target string) string
-	// InvalidateURI is called after a hard purge of a URI, for what answers it
-	// but was stored for another; may be nil.
-	InvalidateURI func(scheme string, authority, target []byte) int
+	// Targets returns the targets that a purge of a URI names, its own first; nil:
+	// it names that only.
+	Targets func(scheme, authority, target string) []string
+	// Purged is called once a purge of a URI is in force, for what answers it but
+	// was stored for another meanwhile; may be nil.
+	Purged func(scheme string, authority, target []byte, soft bool)
 }
 
 const (
@@ -111,28 +111,44 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 // purge applies p, and answers.
 func (s *Server) purge(w http.ResponseWriter, r *http.Request, p *purge.Purge) {
 	o := s.opt.Purges
-	if o.StoredTarget != nil {
-		for _, x := range p.Selectors { // those there were: the list grows meanwhile
-			if x.Kind != purge.URL {
-				continue
-			}
-			if stored := o.StoredTarget(x.Scheme, x.Authority, x.Name); stored != x.Name {
-				x.Name = stored
-				p.Selectors = append(p.Selectors, x)
-			}
+	var urls []purge.Selector // as they were asked for
+	for _, x := range p.Selectors {
+		if x.Kind == purge.URL {
+			urls = append(urls, x)
 		}
 	}
+	p.Selectors = o.widen(p.Selectors, urls)
 	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout-purgeGrace)
 	defer cancel()
 	status, answer := o.Ledger.Request(ctx, p)
-	if o.InvalidateURI != nil && p.Mode == purge.Hard {
-		for _, x := range p.Selectors {
-			if x.Kind == purge.URL {
-				o.InvalidateURI(x.Scheme, []byte(x.Authority), []byte(x.Name))
-			}
+	if o.Purged != nil {
+		for _, x := range urls {
+			o.Purged(x.Scheme, []byte(x.Authority), []byte(x.Name), p.Mode == purge.Soft)
 		}
 	}
 	reply(w, status, answer)
+}
+
+// widen adds to list what else a purge of these URLs names: for each the one that
+// its key has, for which there is always room, and as many of the others as there
+// is room for; what is left out, Purged sees to.
+func (o *Purges) widen(list, urls []purge.Selector) []purge.Selector {
+	if o.Targets == nil {
+		return list
+	}
+	var others []purge.Selector
+	for _, x := range urls {
+		for i, target := range o.Targets(x.Scheme, x.Authority, x.Name) {
+			switch x.Name = target; i {
+			case 0: // its own
+			case 1:
+				list = append(list, x)
+			default:
+				others = append(others, x)
+			}
+		}
+	}
+	return append(list, others[:min(len(others), 2*purge.MaxSelectors-len(list))]...)
 }
 
 // receipt is GET /purges/{id}.

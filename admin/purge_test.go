@@ -43,7 +43,12 @@ func newPurgeRig(t *testing.T, tokens *Tokens) *purgeRig {
 	m := NewMetrics(Build{})
 	m.SetSources(Sources{Purges: l.Stats})
 	s := New(Options{Metrics: m, Ready: func() (bool, string) { return true, "" }, Tokens: tokens, Purges: &Purges{Ledger: l,
-		StoredTarget: func(_, _, target string) string { path, _, _ := strings.Cut(target, "?utm"); return path }}})
+		Targets: func(_, _, target string) []string {
+			if path, _, cut := strings.Cut(target, "?utm"); cut {
+				return []string{target, path}
+			}
+			return []string{target}
+		}}})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"edge/cache/statemachine"
+	"edge/cache/storage"
 	"edge/message"
 )
 
@@ -66,21 +68,20 @@ func (x *exchange) answerPurge() {
 		x.failEarly(refusal{405, "PURGE is not for this client here", "http_request_denied"})
 		return
 	}
-	targets := []string{string(x.req.Target)}
-	x.targetBuf = x.route.Key.normalise(&x.req, x.targetBuf)
-	if stored := string(x.req.Target); stored != targets[0] {
-		targets = append(targets, stored)
-	}
+	targets := x.p.PurgeTargets(x.req.Scheme, string(x.req.Authority), string(x.req.Target))
 	soft := false
 	if i := x.req.Fields.NextName([]byte("Fastly-Soft-Purge"), 0); i >= 0 {
-		soft = string(x.req.Fields.All()[i].Value) == "1"
+		value := string(x.req.Fields.All()[i].Value)
+		if value != "0" && value != "1" { // neither is meant by anything else
+			x.failEarly(refusal{400, "Fastly-Soft-Purge is 1 or 0", "http_request_error"})
+			return
+		}
+		soft = value == "1"
 	}
 	ctx, cancel := context.WithTimeout(x.waitContext(), purgeTimeout)
 	defer cancel()
 	status, answer := x.p.purger.PurgeURLs(ctx, x.req.Scheme, string(x.req.Authority), targets, soft)
-	if !soft {
-		x.p.InvalidateURI(x.req.Scheme, x.req.Authority, x.req.Target)
-	}
+	x.p.PurgedURI(x.req.Scheme, x.req.Authority, x.req.Target, soft)
 	x.m = statemachine.HTTPCache{}
 	x.delivery = x.answerJSON(status, answer)
 }
@@ -108,6 +109,70 @@ func (p *Proxy) StoredTarget(scheme, authority, target string) string {
 		route.Key.normalise(&r, nil)
 	}
 	return string(r.Target)
+}
+
+// PurgeTargets returns the targets that a purge of a URI names, each once: its own,
+// the one that its route's key rules make of that, and those of the URIs whose
+// responses would be given to a GET for it, by No-Vary-Search.
+func (p *Proxy) PurgeTargets(scheme, authority, target string) []string {
+	targets := []string{target}
+	add := func(target string) {
+		if !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	add(p.StoredTarget(scheme, authority, target))
+	_, entries := p.searched(scheme, []byte(authority), []byte(target))
+	for _, e := range entries {
+		add(e.Meta().Target)
+		e.Release()
+	}
+	return targets
+}
+
+// PurgedURI is called when a purge of a URI is in force, with what it was called
+// with. It sees to what the ledger cannot know of: responses that were brought by
+// other URIs since PurgeTargets was asked, or are on their way, and would be given
+// to a GET for this one. They are to be validated first, even where the purge is
+// soft.
+func (p *Proxy) PurgedURI(scheme string, authority, target []byte, soft bool) {
+	if !soft {
+		p.InvalidateURI(scheme, authority, target)
+		return
+	}
+	path := target[:pathLen(target)]
+	p.pathGeneration(appendURI(nil, scheme, authority, path)).Add(1)
+	key, entries := p.searched(scheme, authority, target)
+	if key == (storage.Key{}) {
+		return
+	}
+	p.generation(key).Add(1)
+	missed := false
+	for _, e := range entries {
+		flags := e.Stored().Terms.Flags
+		missed = missed || !flags.Has(message.TermSoftPurged) && !flags.Has(message.TermInvalidated)
+		e.Release()
+	}
+	if missed {
+		p.invalidate(key)
+	}
+}
+
+// searched returns the key that a known rule makes of a URI, and what is stored
+// under it, retained; no key where none is known.
+func (p *Proxy) searched(scheme string, authority, target []byte) (key storage.Key, entries []storage.Entry) {
+	r := message.Request{Method: message.MethodGet, Scheme: scheme, Authority: authority, Target: target, PathLen: pathLen(target)}
+	route := p.table.Load().route(&r)
+	if route == nil || p.rules.len() == 0 {
+		return key, nil
+	}
+	route.Key.normalise(&r, nil)
+	e := p.rules.get(appendURI(nil, r.Scheme, r.Authority, r.Path()))
+	if e == nil {
+		return key, nil
+	}
+	key, _ = searchKey(route, &r, e, &searchQuery{}, nil)
+	return key, p.store.Lookup(nil, key)
 }
 
 // invalidateURI is InvalidateURI for an unsafe request's sake: where something

@@ -252,6 +252,7 @@ func TestPurgeMethod(t *testing.T) {
 		"no token":      {&PurgeMethod{Token: token}, "Authorization: Basic secret", 405},
 		"two tokens":    {&PurgeMethod{Token: token}, "Authorization: Bearer x\nAuthorization: Bearer secret", 405},
 		"soft":          {&PurgeMethod{Token: token}, "Authorization: Bearer secret\nFastly-Soft-Purge: 1", 200},
+		"soft or not":   {&PurgeMethod{Token: token}, "Authorization: Bearer secret\nFastly-Soft-Purge: true", 400},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			inBubble(t, numbered("max-age=60"), func(t *testing.T, r *rig, l *purge.Ledger) {
@@ -393,5 +394,56 @@ func TestTagsFollowARefresh(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestPurgeReachesWhatAnswersTheURI: by No-Vary-Search a response that another URI
+// brought answers this one, and is purged with it; one that is on its way to the
+// store when the purge comes is validated first.
+func TestPurgeReachesWhatAnswersTheURI(t *testing.T) {
+	for _, soft := range []bool{false, true} {
+		t.Run(fmt.Sprint("soft=", soft), func(t *testing.T) {
+			inBubble(t, func(c *originConn) bool {
+				body := fmt.Sprint(c.n)
+				if c.req.Header.Get("If-None-Match") != "" {
+					return c.say(ruledHead(`params=("u")`)+"\nETag: \"a"+body+"\"", body)
+				}
+				if !c.say(ruledHead(`params=("u")`)+"\nETag: \"a"+body+"\"\nContent-Length: 1", "") {
+					return false
+				}
+				if strings.HasPrefix(c.req.URL.Path, "/slow") {
+					time.Sleep(time.Second)
+				}
+				_, err := fmt.Fprint(c, body)
+				return err == nil
+			}, func(t *testing.T, r *rig, l *purge.Ledger) {
+				l.Reclaim(r.store)
+				purge := func(target string, matched int) {
+					t.Helper()
+					request := "PURGE " + target + " HTTP/1.1\nX: y"
+					if soft {
+						request += "\nFastly-Soft-Purge: 1"
+					}
+					if a := r.get(request); a.StatusCode != 200 || !strings.Contains(a.body, fmt.Sprintf(`"matched":%d,`, matched)) {
+						t.Errorf("%d %s; want %d matched", a.StatusCode, a.body, matched)
+					}
+				}
+				r.get("/p?u=1").expect(t, 200, "uri-miss", "1")
+				r.get("/p?u=2").expect(t, 200, "hit", "1")
+				purge("/p?u=2", 1)
+				r.get("/p?u=2").expect(t, 200, "fwd", "2")
+				r.get("/slow?u=0").expect(t, 200, "uri-miss", "3") // for the rule
+				purge("/slow?u=0", 1)
+				done := make(chan answer)
+				go func() { done <- r.get("/slow?u=1") }()
+				synctest.Wait()
+				purge("/slow?u=2", 0)
+				(<-done).expect(t, 200, "fwd", "4")
+				synctest.Wait()
+				r.get("/slow?u=2").expect(t, 200, "fwd", "5")
+			}, func(r *rig, _ *Options) {
+				r.route.Purge = &PurgeMethod{Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+			})
+		})
 	}
 }

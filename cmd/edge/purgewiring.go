@@ -33,7 +33,7 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 
 // purges is what the admin API purges by.
 func (n *node) purges() *admin.Purges {
-	return &admin.Purges{Ledger: n.ledger, StoredTarget: n.proxy.StoredTarget, InvalidateURI: n.proxy.InvalidateURI}
+	return &admin.Purges{Ledger: n.ledger, Targets: n.proxy.PurgeTargets, Purged: n.proxy.PurgedURI}
 }
 
 // purgeMethod says who may use the method PURGE on a route; nil: nobody.
