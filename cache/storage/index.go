@@ -3,6 +3,7 @@ package storage
 import (
 	"sync"
 
+	"edge/cache/storage/inflight"
 	"edge/cache/storage/nameindex"
 )
 
@@ -22,8 +23,8 @@ type shard struct {
 	mu sync.RWMutex
 	// live has the newest entry of each key; the others hang off it.
 	live map[Key]*entry
-	// pending has the newest writer of each key that is being written.
-	pending map[Key]*writer
+	// pending is who writes what can be found once it is committed.
+	pending inflight.Writers[Key, *writer]
 	// lists leads from names to numbers of slots, which have the entries.
 	lists nameindex.Lists
 	slots []*entry
@@ -42,7 +43,6 @@ type index struct {
 func (x *index) init() {
 	for i := range x.shards {
 		x.shards[i].live = make(map[Key]*entry)
-		x.shards[i].pending = make(map[Key]*writer)
 	}
 }
 
@@ -110,34 +110,6 @@ func (s *shard) drop(e *entry) bool {
 	s.unlink(e)
 	s.delist(e)
 	return true
-}
-
-// addPending notes that w writes under its key.
-func (x *index) addPending(w *writer) {
-	s := x.shard(&w.e.key)
-	s.mu.Lock()
-	w.older = s.pending[w.e.key]
-	if w.older != nil {
-		w.older.newer = w
-	}
-	s.pending[w.e.key] = w
-	s.mu.Unlock()
-}
-
-// removePending forgets w. Under the shard's lock.
-func (s *shard) removePending(w *writer) {
-	switch {
-	case w.newer != nil:
-		w.newer.older = w.older
-	case w.older != nil:
-		s.pending[w.e.key] = w.older
-	default:
-		delete(s.pending, w.e.key)
-	}
-	if w.older != nil {
-		w.older.newer = w.newer
-	}
-	w.older, w.newer = nil, nil
 }
 
 // snapshot appends a shard's entries to dst, retained.

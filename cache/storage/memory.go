@@ -322,7 +322,7 @@ func (m *Memory) Invalidate(key Key) int {
 		e.reflag(message.TermInvalidated, 0)
 		n++
 	}
-	for w := s.pending[key]; w != nil; w = w.older {
+	for w := range s.pending.Under(key) {
 		w.doomed.Store(true)
 	}
 	m.stats.invalidated.Add(int64(n))

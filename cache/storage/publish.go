@@ -23,7 +23,7 @@ func (m *Memory) publish(w *writer) error {
 		s := m.index.shard(&e.key)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.removePending(w)
+		s.pending.Leave(e.key, &w.place)
 		err := w.refused()
 		if err != nil {
 			return err

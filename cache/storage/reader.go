@@ -49,7 +49,7 @@ func (r *reader) follow(f *fill) {
 	}
 	f.readers = r
 	f.read = true
-	f.advanced()
+	f.moved.Give()
 	f.mu.Unlock()
 }
 
@@ -98,14 +98,11 @@ func (r *reader) nextFollowed(ctx context.Context) ([]byte, error) {
 func (r *reader) takeOrWait(f *fill) (p []byte, wake <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.advanced() // a writer may want what was pinned
+	f.moved.Give() // a writer may want what was pinned
 	if p, err = r.take(f); p != nil || err != nil {
 		return p, nil, err
 	}
-	if f.wake == nil {
-		f.wake = make(chan struct{})
-	}
-	return nil, f.wake, nil
+	return nil, f.progress.Next(), nil
 }
 
 // take returns what can be had from f now; neither bytes nor an error where
@@ -141,7 +138,7 @@ func (r *reader) cut(f *fill) []byte {
 	c.retain()
 	r.pin = c
 	r.pos = end
-	f.advanced()
+	f.moved.Give()
 	return p
 }
 
@@ -170,7 +167,7 @@ func (r *reader) Close() {
 		if r.next != nil {
 			r.next.prev = r.prev
 		}
-		f.advanced()
+		f.moved.Give()
 		f.mu.Unlock()
 	}
 	r.e.Release()

@@ -50,11 +50,7 @@ func (w *writer) slide(ctx context.Context) (*chunk, error) {
 			defer t.Stop()
 			first = t.C
 		}
-		ch := f.room
-		if ch == nil {
-			ch = make(chan struct{})
-			f.room = ch
-		}
+		ch := f.moved.Next()
 		f.mu.Unlock()
 		select {
 		case <-ch:
@@ -85,7 +81,7 @@ func (w *writer) reuse(fastest int64) *chunk {
 		f.chunks[0] = nil
 		f.chunks = f.chunks[1:]
 		f.base = end
-		f.stir() // readers that waited behind must learn that they fell out
+		f.progress.Give() // readers that waited behind must learn that they fell out
 		if free && f.end-end+int64(len(c.mem)) <= w.m.window {
 			next := &chunk{at: f.end, mem: c.mem, slot: c.slot}
 			next.refs.Store(1)
@@ -122,12 +118,4 @@ func (f *fill) fastest() (pos int64, any bool) {
 		pos, any = max(pos, r.pos), true
 	}
 	return pos, any
-}
-
-// advanced tells a waiting writer that a reader moved or left. Under mu.
-func (f *fill) advanced() {
-	if f.room != nil {
-		close(f.room)
-		f.room = nil
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"edge/cache/storage/inflight"
 	"edge/message"
 )
 
@@ -16,17 +17,17 @@ import (
 type fill struct {
 	start int64 // where the first byte lies in the representation
 
-	mu      sync.Mutex
-	chunks  []*chunk // ascending, adjacent; each referenced once
-	base    int64    // the first byte still held; start, but in window mode
-	end     int64    // after the last byte published
-	state   fillState
-	err     error         // why, once aborted
-	wake    chan struct{} // closed at the next progress; made when somebody waits
-	room    chan struct{} // closed when a reader advances; made when the writer waits
-	readers *reader       // attached
-	read    bool          // a reader has been attached
-	window  bool
+	mu       sync.Mutex
+	chunks   []*chunk // ascending, adjacent; each referenced once
+	base     int64    // the first byte still held; start, but in window mode
+	end      int64    // after the last byte published
+	state    fillState
+	err      error           // why, once aborted
+	progress inflight.Signal // what readers wait for
+	moved    inflight.Signal // a reader has, or has come or left: what the writer waits for
+	readers  *reader         // attached
+	read     bool            // a reader has been attached
+	window   bool
 }
 
 type fillState uint8
@@ -49,16 +50,8 @@ const (
 func (f *fill) publish(n int) {
 	f.mu.Lock()
 	f.end += int64(n)
-	f.stir()
+	f.progress.Give()
 	f.mu.Unlock()
-}
-
-// stir wakes waiting readers. Under mu.
-func (f *fill) stir() {
-	if f.wake != nil {
-		close(f.wake)
-		f.wake = nil
-	}
 }
 
 // finish ends the fill, once.
@@ -67,7 +60,7 @@ func (f *fill) finish(state fillState, err error) {
 	if f.state == filling {
 		f.state, f.err = state, err
 	}
-	f.stir()
+	f.progress.Give()
 	f.mu.Unlock()
 }
 
@@ -89,7 +82,7 @@ func (f *fill) held(dst []ByteRange) []ByteRange {
 }
 
 // writer implements Writer for the memory tier. It belongs to one goroutine,
-// but for doomed and the two links, which belong to the index.
+// but for doomed and place, which belong to the index.
 type writer struct {
 	m       *Memory
 	e       *entry
@@ -100,8 +93,8 @@ type writer struct {
 	broken  bool  // a Write ended with its context: nobody knows what it took
 	keepErr error // why the body will not be kept although it goes on: window mode
 
-	doomed       atomic.Bool
-	older, newer *writer // other writers under the key; by the shard's lock
+	doomed atomic.Bool
+	place  inflight.Place[*writer] // among the writers under the key; by the shard's lock
 }
 
 var _ Writer = (*writer)(nil)
@@ -363,11 +356,20 @@ func (w *writer) Abort(reason error) {
 	w.e.Release()
 }
 
-// leave takes the writer off the index's list of pending ones.
+// enter notes in the index that the writer writes: until leave, or until what it wrote is
+// in the index, an invalidation dooms it.
+func (w *writer) enter() {
+	s := w.m.index.shard(&w.e.key)
+	s.mu.Lock()
+	s.pending.Enter(w.e.key, &w.place, w)
+	s.mu.Unlock()
+}
+
+// leave ends what enter began, if it has not ended.
 func (w *writer) leave() {
 	s := w.m.index.shard(&w.e.key)
 	s.mu.Lock()
-	s.removePending(w)
+	s.pending.Leave(w.e.key, &w.place)
 	s.mu.Unlock()
 }
 
@@ -407,7 +409,7 @@ func (m *Memory) Begin(p *Proposal) (Writer, error) {
 			return nil, err
 		}
 	}
-	m.index.addPending(w)
+	w.enter()
 	return w, nil
 }
 
