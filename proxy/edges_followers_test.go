@@ -84,10 +84,7 @@ func TestCompleteMulti(t *testing.T) {
 func TestFollowerConditional(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(c *originConn) bool {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"b\"\r\nContent-Length: 10\r\n\r\nabcde")
-			time.Sleep(time.Second)
-			io.WriteString(c, "fghij")
-			return true
+			return inTwo(c, "abcde", "fghij")
 		})
 		defer r.close()
 		go r.get("/m")

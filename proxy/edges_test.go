@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/netip"
@@ -9,14 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"edge/wire/h1"
 )
-
-var _ = bufio.NewReader
-var _ = netip.ParseAddr
-var _ = h1.StatusText
-var _ = io.EOF
 
 // parts serves a 10 byte representation by range.
 func parts(c *originConn, extra string) bool {
@@ -27,6 +19,14 @@ func parts(c *originConn, extra string) bool {
 		return c.say(fmt.Sprintf("HTTP/1.1 206 Partial Content\nCache-Control: max-age=60\nETag: \"v\"\n%sContent-Range: bytes %d-%d/10", extra, a, b), all[a:b+1])
 	}
 	return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=60\nETag: \"v\"\nContent-Type: text/plain\nContent-Encoding: x-foo", all)
+}
+
+// inTwo serves a representation of two pieces, the second a second after the first.
+func inTwo(c *originConn, first, second string) bool {
+	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"b\"\r\nContent-Length: %d\r\n\r\n%s", len(first)+len(second), first)
+	time.Sleep(time.Second)
+	_, err := io.WriteString(c, second)
+	return err == nil
 }
 
 // inChunks makes ranges of a few bytes long ones.
@@ -89,15 +89,9 @@ func TestCompletingSurvives(t *testing.T) {
 				if c.n < 4 {
 					return c.say("HTTP/1.1 200 OK\nCache-Control: max-age=1\nETag: \"a\"", "OLDOLDOLD!")
 				}
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"b\"\r\nContent-Length: 10\r\n\r\nnewne")
-				time.Sleep(time.Second)
-				io.WriteString(c, "wnew!")
-				return true
+				return inTwo(c, "newne", "wnew!")
 			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"b\"\r\nContent-Length: 10\r\n\r\nabcde")
-			time.Sleep(time.Second)
-			io.WriteString(c, "fghij")
-			return true
+			return inTwo(c, "abcde", "fghij")
 		}, inChunks(4))
 		defer r.close()
 		c := r.dial()
@@ -122,10 +116,7 @@ func TestCompletingSurvivesMiss(t *testing.T) {
 			if c.req.URL.Path == "/p" {
 				return parts(c, "")
 			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"b\"\r\nContent-Length: 10\r\n\r\nabcde")
-			time.Sleep(time.Second)
-			io.WriteString(c, "fghij")
-			return true
+			return inTwo(c, "abcde", "fghij")
 		}, inChunks(4))
 		defer r.close()
 		c := r.dial()

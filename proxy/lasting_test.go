@@ -294,12 +294,7 @@ func TestDamageCostsAChunk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := &film{size: size, etag: "v"}
-				files := vfs.NewMem()
-				st, err := disk.Open(disk.Options{Disks: []disk.Disk{{Path: "/disk", Size: 64 << 20}}, MaxObject: 16 << 20, FS: files,
-					Clock: func() message.Instant { return message.Instant(time.Now().UnixNano()) }})
-				if err != nil {
-					t.Fatal(err)
-				}
+				st, files := diskInMemory(t)
 				r := newRig(t, f.serve, kept(st))
 				defer r.close()
 				if _, err := f.ask(r, ""); err != nil {
@@ -307,12 +302,8 @@ func TestDamageCostsAChunk(t *testing.T) {
 				}
 				f.settle(r)
 				time.Sleep(5 * time.Second) // it is on the disk
-				segments, err := files.List("/disk")
-				if err != nil {
-					t.Fatal(err)
-				}
 				for _, pos := range at {
-					harmAt(t, f, files, segments, pos)
+					harmAt(t, f, files, pos)
 				}
 				_, before := f.stats()
 				var clients sync.WaitGroup
@@ -343,9 +334,25 @@ func TestDamageCostsAChunk(t *testing.T) {
 	}
 }
 
-// harmAt flips a bit of the film's byte at pos, where it lies on the disk.
-func harmAt(t *testing.T, f *film, files *vfs.Mem, segments []string, pos int64) {
+// diskInMemory is a disk tier whose files the test can harm.
+func diskInMemory(t *testing.T) (*disk.Store, *vfs.Mem) {
 	t.Helper()
+	files := vfs.NewMem()
+	st, err := disk.Open(disk.Options{Disks: []disk.Disk{{Path: "/disk", Size: 64 << 20}}, MaxObject: 16 << 20, FS: files,
+		Clock: func() message.Instant { return message.Instant(time.Now().UnixNano()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st, files
+}
+
+// harmAt flips a bit of the film's byte at pos, where it lies on the disk.
+func harmAt(t *testing.T, f *film, files *vfs.Mem, pos int64) {
+	t.Helper()
+	segments, err := files.List("/disk")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := make([]byte, 64)
 	f.at(want, pos)
 	for _, name := range segments {
