@@ -91,7 +91,7 @@ func New(o Options) *Server {
 
 // Serve serves l until Close. It owns l.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(boundedBy(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin: %w", err)
 	}
 	return nil
