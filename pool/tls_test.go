@@ -280,7 +280,9 @@ func TestTicketsAreSilence(t *testing.T) {
 		eventually(t, "the ticket arrives", func() bool { return peekBeside(c) == spoke })
 		p.Put(c)
 		if sweep < time.Second {
-			eventually(t, "the sweep has read the ticket", func() bool { return peekBeside(c) == silent })
+			eventually(t, "the sweep has read the ticket, and given it back", func() bool {
+				return peekBeside(c) == silent && p.Stats().Idle == 1
+			})
 		}
 		again := get(t, p, target)
 		if again != c {

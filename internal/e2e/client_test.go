@@ -358,8 +358,8 @@ func TestSlowClients(t *testing.T) {
 			t.Fatalf("a hit meanwhile: %v", a)
 		}
 	}
-	if hits < 10 { // hundreds; but if each waited for the end of a slow client
-		t.Errorf("%d hits meanwhile", hits)
+	if hits == 0 {
+		t.Error("no hit was answered meanwhile")
 	}
 	// The edge ends each of them: the readers never give up.
 	eventually(t, "the edge ended them", func() bool { return e.metric("edge_connections") == 0 })

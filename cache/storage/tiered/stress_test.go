@@ -16,7 +16,6 @@ import (
 
 	"edge/cache/storage"
 	"edge/cache/storage/disk"
-	"edge/cache/storage/storagetest"
 	"edge/cache/storage/vfs"
 	"edge/message"
 )
@@ -53,8 +52,10 @@ const (
 
 type stress struct {
 	t      *testing.T
-	fs     vfs.FS
-	ledger *storagetest.Ledger
+	fs     *vfs.Mem
+	memory int64 // size
+	disks  []disk.Disk
+	ledger *purgeLog
 	st     *Store
 	slots  [stressKeys][stressVariants]slot
 	began  uint64                 // the newest purge when st was opened: those up to it were taken of another
@@ -65,12 +66,16 @@ type stress struct {
 // slot is what is known of a key and variant.
 type slot struct {
 	made  atomic.Uint64 // versions, of which a refresh makes one too
-	floor atomic.Uint64 // what was found before a call ended that says so is no less
+	floor atomic.Uint64 // what is found after a call ended that says so is no less
 	doubt atomic.Uint64 // what is less is invalid
+	soft  atomic.Uint64 // what is less is soft-purged
+	// purged is the part of floor that outlives a crash whatever was written by then.
+	purged atomic.Uint64
 }
 
 func openStress(t *testing.T) *stress {
-	s := &stress{t: t, fs: vfs.NewMem(), ledger: &storagetest.Ledger{}}
+	s := &stress{t: t, fs: vfs.NewMem(), ledger: &purgeLog{}, memory: 512 << 10,
+		disks: []disk.Disk{{Path: "/a", Size: 1 << 20}, {Path: "/b", Size: 1536 << 10}}}
 	s.open()
 	return s
 }
@@ -79,8 +84,8 @@ func (s *stress) open() {
 	s.began = s.ledger.Sequence()
 	var err error
 	s.st, err = Open(Options{
-		Memory: storage.MemoryOptions{Size: 512 << 10, MaxObject: 32 << 10, Ledger: s.ledger, Clock: wallClock},
-		Disk: disk.Options{Disks: []disk.Disk{{Path: "/a", Size: 1 << 20}, {Path: "/b", Size: 1536 << 10}}, FS: s.fs, Ledger: s.ledger, Clock: wallClock,
+		Memory: storage.MemoryOptions{Size: s.memory, MaxObject: 32 << 10, Ledger: s.ledger, Clock: wallClock},
+		Disk: disk.Options{Disks: s.disks, FS: s.fs, Ledger: s.ledger, Clock: wallClock,
 			FlushInterval: 5 * time.Millisecond, SyncInterval: 20 * time.Millisecond},
 	})
 	if err != nil {
@@ -95,7 +100,10 @@ func (s *stress) reopen() {
 	s.open()
 }
 
-func stressKey(k int) storage.Key { return storage.URLKey("http", "a", fmt.Sprintf("/%d", k)) }
+// stressTarget is what the key k is the path and query of: of stressPrefixes prefixes one.
+func stressTarget(k int) string { return fmt.Sprintf("/%d/%d", k%stressPrefixes, k) }
+
+func stressKey(k int) storage.Key { return storage.URLKey("http", "a", stressTarget(k)) }
 
 // stressHead is version n of a variant, the body of which is of version body.
 func stressHead(variant int, n, body uint64) *message.Stored {
@@ -180,13 +188,7 @@ func (s *stress) step(rnd *rand.Rand) {
 			}
 		})
 	case n < 97:
-		change(func() {
-			made := s.made(k)
-			s.purge(k)
-			for i := range made {
-				raise(&s.slots[k][i].floor, made[i]+1)
-			}
-		})
+		s.purge(rnd, k)
 	case n < 98:
 		s.st.Each(func(e storage.Entry) bool { return len(e.Stored().Head) == 16 && rnd.IntN(20) > 0 })
 	case n < 99:
@@ -195,14 +197,6 @@ func (s *stress) step(rnd *rand.Rand) {
 		s.st.Stats()
 		s.st.Disk().States()
 	}
-}
-
-// purge purges a key, and has it taken.
-func (s *stress) purge(k int) {
-	s.takes.Lock()
-	defer s.takes.Unlock()
-	s.st.Take([]storage.Taking{{Sequence: s.ledger.Purge(stressKey(k), false), Verdict: storage.Removed,
-		Select: []storage.Selector{{Kind: storage.ByURL, Scheme: "http", Authority: "a", Name: fmt.Sprintf("/%d", k)}}}})
 }
 
 func raise(at *atomic.Uint64, to uint64) {
@@ -222,7 +216,7 @@ func (s *stress) made(k int) (made [stressVariants]uint64) {
 
 func (s *stress) proposal(k, variant int, n uint64, total int) *storage.Proposal {
 	return &storage.Proposal{Key: stressKey(k), Stored: stressHead(variant, n, n), Sequence: s.ledger.Sequence(), Scheme: "http",
-		Authority: []byte("a"), Target: fmt.Appendf(nil, "/%d", k), Tags: []string{"t"}, Total: int64(total)}
+		Authority: []byte("a"), Target: []byte(stressTarget(k)), Tags: []string{"t", fmt.Sprint("t", k%stressTags)}, Total: int64(total)}
 }
 
 // store stores a new version.
@@ -311,9 +305,10 @@ func stressOf(e storage.Entry) (variant int, n, body uint64) {
 
 // look looks a key up and reads what is found.
 func (s *stress) look(rnd *rand.Rand, k int, turns bool) {
-	var floor, doubt [stressVariants]uint64
+	var floor, doubt, soft [stressVariants]uint64
 	for i := range floor {
-		floor[i], doubt[i] = s.slots[k][i].floor.Load(), s.slots[k][i].doubt.Load()
+		x := &s.slots[k][i]
+		floor[i], doubt[i], soft[i] = x.floor.Load(), x.doubt.Load(), x.soft.Load()
 	}
 	for _, e := range s.st.Lookup(nil, stressKey(k)) {
 		variant, n, body := stressOf(e)
@@ -323,6 +318,8 @@ func (s *stress) look(rnd *rand.Rand, k int, turns bool) {
 			s.t.Errorf("key %d variant %d: version %d is back, %d is the oldest there can be (owned by the disk: %v)", k, variant, n, floor[variant], s.st.disk.Owns(e))
 		case turns && n < doubt[variant] && !flags.Has(message.TermInvalidated):
 			s.t.Errorf("key %d variant %d: version %d is valid again, those before %d are not (owned by the disk: %v)", k, variant, n, doubt[variant], s.st.disk.Owns(e))
+		case turns && n < soft[variant] && flags&(message.TermSoftPurged|message.TermInvalidated) == 0:
+			s.t.Errorf("key %d variant %d: version %d is fresh again, those before %d are not (owned by the disk: %v)", k, variant, n, soft[variant], s.st.disk.Owns(e))
 		case rnd.IntN(3) > 0:
 			s.read(rnd, e, k, variant, body)
 		}

@@ -123,6 +123,22 @@ func (f *memFile) lose(lucky func() bool) {
 	f.data, f.synced = kept, bytes.Clone(kept)
 }
 
+// Safe reports whether a power loss now would lose no byte and no name of the files that
+// matter, by their names. One that was taken away may come back.
+func (m *Mem) Safe(matters func(name string) bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, f := range m.names {
+		f.mu.Lock()
+		safe := !matters(name) || m.synced[name] == f && bytes.Equal(f.data, f.synced)
+		f.mu.Unlock()
+		if !safe {
+			return false
+		}
+	}
+	return true
+}
+
 // Flip inverts bits of a file behind everybody's back, as bit rot does.
 func (m *Mem) Flip(name string, at int64, bits byte) error {
 	m.mu.Lock()
