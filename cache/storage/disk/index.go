@@ -39,6 +39,12 @@ type row struct {
 	flags     uint8
 }
 
+// identity is what a row is found again by, wherever it lies by then.
+type identity struct {
+	key     storage.Key
+	variant uint32
+}
+
 func (r *row) checked() uint64     { return uint64(r.checkedHi)<<32 | uint64(r.checkedLo) }
 func (r *row) setChecked(n uint64) { r.checkedLo, r.checkedHi = uint32(n), uint16(n>>32) }
 

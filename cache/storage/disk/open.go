@@ -29,7 +29,7 @@ func Open(o Options) (*Store, error) {
 	st.witness, _ = s.Ledger.(storage.Witness)
 	for _, d := range s.Disks {
 		v := &volume{st: st, o: s, dir: d.Path, limit: d.Size, nextID: 1,
-			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{}), suspects: make(chan suspect, maxSuspects)}
+			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{}), suspects: make(chan identity, maxSuspects)}
 		v.index.init()
 		if err := v.open(); err != nil {
 			for _, v := range st.volumes {
@@ -117,7 +117,8 @@ func numberOf(name, suffix string) (uint32, bool) {
 }
 
 // clear removes strays. They would take room that nothing counts; and a checkpoint must
-// not outlive its segment, whose number another may get.
+// not outlive its segment, whose number another gets where that was the last one and has
+// been lost.
 func (v *volume) clear(strays []string) {
 	for _, n := range strays {
 		if err := v.o.FS.Remove(path.Join(v.dir, n)); err != nil {

@@ -34,12 +34,6 @@ const (
 	maxSuspects = 64
 )
 
-// suspect is a response in which damage was found.
-type suspect struct {
-	key     storage.Key
-	variant uint32
-}
-
 // scrub is the state of a volume's scrubber. Owner: its goroutine.
 type scrub struct {
 	v    *volume
@@ -92,13 +86,13 @@ func (v *volume) scrubber() {
 // suspect has the rest of a response looked at in which damage was found.
 func (v *volume) suspect(e *entry) {
 	select {
-	case v.suspects <- suspect{e.key, e.variant}:
+	case v.suspects <- identity{e.key, e.variant}:
 	default: // readers will meet it
 	}
 }
 
 // examine checks all of a response's body, whatever is known of it.
-func (v *volume) examine(x suspect) {
+func (v *volume) examine(x identity) {
 	e := v.fetchVariant(&x.key, x.variant)
 	if e == nil {
 		return

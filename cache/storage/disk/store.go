@@ -1,33 +1,3 @@
-// Package disk is the disk tier: a storage.Store that keeps responses in files.
-//
-// # How it works
-//
-// A Store spreads keys over disks by hash; each disk is a volume of its own. A
-// volume is a log: what is stored is appended, as self-describing checksummed
-// records (record.go), to segment files (segment.go), by way of memory that a
-// flusher writes out (flush.go). A compact index in memory (index.go) is the truth
-// for what is found. A look-up reads a head from the disk, never a body of any
-// size (load.go); readers read bodies chunk by chunk, and check each chunk once
-// (reader.go). A writer collects a chunk in memory, where readers follow it
-// (writer.go, fill.go, window.go), and ends with the head's record (publish.go).
-// Space is reclaimed a segment at a time, the oldest first (reclaim.go). At start,
-// the records tell the index again (replay.go), or the checkpoint does
-// (checkpoint.go).
-//
-// # What survives what
-//
-// What Commit, Freshen, Invalidate and Remove did survives the process's being
-// killed once Options.FlushInterval has passed, and power loss once
-// Options.SyncInterval has passed beside; a segment that is full is synced at once.
-// What did not survive is as if it had not happened: older responses may then be
-// found again, except what a Ledger says was purged.
-//
-// # When a disk fails
-//
-// A disk that cannot be written takes nothing more, but is read; one that cannot
-// be read is left alone. Either is tried again after Options.Retry. Damage costs
-// the response that it is found in. Nothing is ever returned unchecked, no error
-// of the disk fails anything but the call that met it, and each is counted.
 package disk
 
 import (

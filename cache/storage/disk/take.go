@@ -15,12 +15,6 @@ var (
 	_ storage.Taker  = (*Store)(nil)
 )
 
-// identity is what a row is found again by.
-type identity struct {
-	key     storage.Key
-	variant uint32
-}
-
 // Take marks what the takings select.
 func (st *Store) Take(list []storage.Taking) {
 	for _, v := range st.volumes {

@@ -17,9 +17,7 @@ import (
 
 // volume is one disk: its log of segments and the index of what lies there.
 //
-// Locks, outer before inner: a shard's, the volume's, a segment's. None is held
-// over a wait or an operation on the disk: appending copies into memory, and the
-// flusher writes that out under no lock.
+// Its lock is taken under a shard's, and a segment's under it (doc.go).
 type volume struct {
 	st    *Store
 	o     *settings
@@ -61,7 +59,7 @@ type volume struct {
 
 	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
-	suspects             chan suspect
+	suspects             chan identity // of responses in which damage was found
 	stop                 chan struct{}
 	workers              sync.WaitGroup
 }

@@ -361,15 +361,11 @@ func (st *Store) Each(f func(storage.Entry) bool) {
 
 // each is Each for one disk.
 func (v *volume) each(f func(storage.Entry) bool) bool {
-	type id struct {
-		key     storage.Key
-		variant uint32
-	}
-	var list []id
+	var list []identity
 	for i := range v.index.shards {
 		s := &v.index.shards[i]
 		list = list[:0]
-		s.walk(func(_ uint32, r *row) { list = append(list, id{r.key, r.variant}) })
+		s.walk(func(_ uint32, r *row) { list = append(list, identity{r.key, r.variant}) })
 		for _, x := range list {
 			e := v.fetchVariant(&x.key, x.variant)
 			if e == nil {
