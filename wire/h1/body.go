@@ -123,7 +123,7 @@ func (b *body) take(p []byte) (int, error) {
 		rd.r += n
 		return n, nil
 	}
-	return b.wait(func() (int, error) { return rd.nc.Read(p) })
+	return b.wait(func() (int, error) { return rd.read(p) })
 }
 
 // fill reads once into the buffer.

@@ -33,8 +33,10 @@ type reader struct {
 	deadline deadline
 	timeouts *Timeouts
 
-	// What readReady shares with its callback, which is made once.
+	// What read shares with its callback, which is made once.
 	readFD  func(fd uintptr) bool
+	into    []byte // to read into; nil: a buffer of our own, taken once there is something
+	got     int
 	readErr error
 }
 
@@ -132,10 +134,53 @@ func (rd *reader) makeRoom(need int) {
 	rd.buf, rd.base, rd.r, rd.w = fresh, 0, 0, n
 }
 
+// read is nc.Read of at least one byte, beside the scheduler where nc is a socket
+// (rawio.go).
+func (rd *reader) read(p []byte) (int, error) {
+	if rd.raw == nil {
+		return rd.nc.Read(p)
+	}
+	rd.into, rd.got, rd.readErr = p, 0, nil
+	err := rd.raw.Read(rd.readFD)
+	rd.into = nil
+	if err == nil {
+		err = rd.readErr
+	}
+	return rd.got, err
+}
+
+// tryRead is called by the runtime whenever the socket may be readable; false
+// means to wait again.
+func (rd *reader) tryRead(fd uintptr) bool {
+	b := rd.into
+	if b == nil {
+		b = getBuffer(rd.size)
+	}
+	n, err := rawRead(fd, b)
+	switch {
+	case rd.into != nil:
+		rd.got = n
+	case n > 0:
+		rd.buf, rd.w = b, n
+	default:
+		putBuffer(b)
+	}
+	switch {
+	case n > 0:
+	case err == unix.EAGAIN:
+		return false
+	case err == nil:
+		rd.readErr = io.EOF
+	default:
+		rd.readErr = &net.OpError{Op: "read", Net: "tcp", Source: rd.nc.LocalAddr(), Addr: rd.nc.RemoteAddr(), Err: err}
+	}
+	return true
+}
+
 // fill reads once into the free room, which must not be empty. It waits until
 // the deadline that stands.
 func (rd *reader) fill() error {
-	n, err := rd.nc.Read(rd.buf[rd.w:])
+	n, err := rd.read(rd.buf[rd.w:])
 	rd.w += n
 	if n > 0 {
 		return nil // an error beside data will come again
@@ -153,32 +198,8 @@ func (rd *reader) fillIdle() error {
 		rd.grow(0)
 		return rd.fill()
 	}
-	rd.readErr = nil
-	if err := rd.raw.Read(rd.readFD); err != nil {
-		return err
-	}
-	return rd.readErr
-}
-
-// tryRead is called by the runtime whenever the socket may be readable; false
-// means to wait again.
-func (rd *reader) tryRead(fd uintptr) bool {
-	b := getBuffer(rd.size)
-	n, err := rawRead(fd, b)
-	if n > 0 {
-		rd.buf, rd.w = b, n
-		return true
-	}
-	putBuffer(b)
-	switch {
-	case err == unix.EAGAIN:
-		return false
-	case err == nil:
-		rd.readErr = io.EOF
-	default:
-		rd.readErr = &net.OpError{Op: "read", Net: "tcp", Source: rd.nc.LocalAddr(), Addr: rd.nc.RemoteAddr(), Err: err}
-	}
-	return true
+	_, err := rd.read(nil)
+	return err
 }
 
 // headScanner finds out cheaply whether a head that arrives in pieces is worth
