@@ -34,11 +34,11 @@ const maxResults = 32
 
 // resultOf names the end of an attempt by its place in results.
 func resultOf(err error) int {
-	var protocol *h1.Error
-	var timeout net.Error
 	if err == nil {
 		return 0
 	}
+	var protocol *h1.Error
+	var timeout net.Error
 	if k := pool.KindOf(err); k != pool.KindNone && isPoolError(err) {
 		return min(3+int(k), len(results)-1)
 	}

@@ -231,26 +231,27 @@ type HTTPCache struct {
 
 	directives requestDirectives
 	candidates []*message.Stored
-	chosen     int             // index of the chosen response, -1 without
-	permit     bool            // the lock's permit is ours
-	background bool            // no client
-	tries      int             // rounds of competing, failed reads: bounded by the policy
-	form       Form            // in which the request was sent last
-	sent       Instant         // request_time, RFC 9111 section 4.2.3
-	variant    []byte          // the lock's variant, nil for the whole key
-	gap        gap             // what is fetched of the parts this request is answered from
-	progress   int64           // how far into the representation the gaps found so far lay
-	part       Range           // where the part that came lies; empty for a whole
-	cut        Range           // of that part, what the client asked for; empty where it may not get that
-	apart      bool            // the gap is fetched apart from a fill that is far from it
-	unaligned  bool            // the origin's parts are not what was asked for: ask as the client does
-	running    bool            // a later run of an answer under way: no client
-	base       *message.Stored // running: the head of that answer
-	missed     Range           // running: what it misses
-	direct     bool            // running: without the store, which failed the answer
-	drop       bool            // base is of a representation that is no more
-	headGiven  *message.Stored // the freshened head, served in place of the stored one
-	seldom     bool            // the key was asked for too seldom to store under it
+	chosen     int                // index of the chosen response, -1 without
+	permit     bool               // the lock's permit is ours
+	background bool               // no client
+	tries      int                // rounds of competing, failed reads: bounded by the policy
+	form       Form               // in which the request was sent last
+	said       responseDirectives // by the whole response that isStorable is about
+	sent       Instant            // request_time, RFC 9111 section 4.2.3
+	variant    []byte             // the lock's variant, nil for the whole key
+	gap        gap                // what is fetched of the parts this request is answered from
+	progress   int64              // how far into the representation the gaps found so far lay
+	part       Range              // where the part that came lies; empty for a whole
+	cut        Range              // of that part, what the client asked for; empty where it may not get that
+	apart      bool               // the gap is fetched apart from a fill that is far from it
+	unaligned  bool               // the origin's parts are not what was asked for: ask as the client does
+	running    bool               // a later run of an answer under way: no client
+	base       *message.Stored    // running: the head of that answer
+	missed     Range              // running: what it misses
+	direct     bool               // running: without the store, which failed the answer
+	drop       bool               // base is of a representation that is no more
+	headGiven  *message.Stored    // the freshened head, served in place of the stored one
+	seldom     bool               // the key was asked for too seldom to store under it
 
 	decision Decision
 	visit    func(from State, o Outcome) // tests: which rows were taken

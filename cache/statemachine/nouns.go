@@ -113,8 +113,7 @@ func (m *HTTPCache) fillInResponse(a *Action, o Outcome, resp *message.Response,
 			m.fillInPart(a, resp, now)
 			return
 		}
-		d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
-		a.Stored = newStored(m.req, resp, &d, m.policy, m.sent, now)
+		a.Stored = newStored(m.req, resp, &m.said, m.policy, m.sent, now)
 		m.share(a, now)
 		m.decision.Response = a.Stored
 	case isNotModified:

@@ -38,7 +38,7 @@ func (m *HTTPCache) classifyResponse(resp *message.Response, now Instant) (Outco
 
 // classifyWhole decides whether a response is stored.
 func (m *HTTPCache) classifyWhole(resp *message.Response) (Outcome, Reason) {
-	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	m.said = parseResponseDirectives(&resp.Fields, m.policy.Targeted)
 	why := ReasonNone
 	ok := false
 	switch {
@@ -56,7 +56,7 @@ func (m *HTTPCache) classifyWhole(resp *message.Response) (Outcome, Reason) {
 	case m.seldom:
 		why = ReasonMinUses
 	default:
-		ok, why = storable(m.req, &m.directives, resp, &d, m.policy)
+		ok, why = storable(m.req, &m.directives, resp, &m.said, m.policy)
 	}
 	if !ok {
 		m.decision.NotStored = why
@@ -191,9 +191,9 @@ func (m *HTTPCache) classifyInvalidated(resp *message.Response) (Outcome, Reason
 		return isInvalidated, why
 	}
 	target, ok := resolve(m.req, reference)
-	d := parseResponseDirectives(&resp.Fields, m.policy.Targeted)
+	m.said = parseResponseDirectives(&resp.Fields, m.policy.Targeted)
 	date, _ := dateValue(&resp.Fields)
-	_, explicit := explicitLifetime(&resp.Fields, &d, date)
+	_, explicit := explicitLifetime(&resp.Fields, &m.said, date)
 	if !ok || !bytes.Equal(target, m.req.Target) || !explicit {
 		return isInvalidated, why
 	}
@@ -201,7 +201,7 @@ func (m *HTTPCache) classifyInvalidated(resp *message.Response) (Outcome, Reason
 	get := *m.req
 	get.Method, get.Length, get.Chunked = message.MethodGet, 0, false
 	asked := parseRequestDirectives(&m.req.Fields) // not read for what is passed on
-	if ok, _ := storable(&get, &asked, resp, &d, m.policy); !ok {
+	if ok, _ := storable(&get, &asked, resp, &m.said, m.policy); !ok {
 		return isInvalidated, why
 	}
 	return isStorable, why
