@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"edge/internal/datasync"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -93,10 +95,4 @@ func (osFiles) Lock(path string) (func(), error) {
 type osFile struct{ *os.File }
 
 // Sync is fdatasync: data, and what of the metadata is needed to find it.
-func (f *osFile) Sync() error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
+func (f *osFile) Sync() error { return datasync.Sync(f.File) }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 
+	"edge/internal/datasync"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -92,14 +94,10 @@ type osFile struct{ *os.File }
 
 // Sync is fdatasync.
 func (f osFile) Sync() error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-			if err != nil {
-				return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-			}
-			return nil
-		}
+	if err := datasync.Sync(f.File); err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
 	}
+	return nil
 }
 
 // ReadOnce reads past the page cache, where the filesystem can.
