@@ -37,9 +37,9 @@ func idxName(id uint32) string { return fmt.Sprintf("%08x.idx", id) }
 // idxPath returns its path.
 func (v *volume) idxPath(id uint32) string { return path.Join(v.dir, idxName(id)) }
 
-// note writes a settled and synced segment's checkpoint. What fails costs the next
+// checkpoint writes a settled and synced segment's checkpoint. What fails costs the next
 // start some time, and nothing else. For the flusher.
-func (v *volume) note(s *segment) {
+func (v *volume) checkpoint(s *segment) {
 	v.mu.Lock()
 	notes, naming := s.notes, s.naming
 	s.notes, s.naming = nil, namings{}

@@ -124,7 +124,7 @@ func (v *volume) sync(s *segment, all bool) error {
 	}
 	if sealed && s.synced == written && s.settled.Load() {
 		v.flushing.begin(v)
-		v.note(s)
+		v.checkpoint(s)
 		v.flushing.end()
 	}
 	return nil

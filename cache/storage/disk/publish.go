@@ -84,7 +84,7 @@ func (v *volume) publish(p *publication) error {
 
 // attempt is one attempt at publishing.
 func (v *volume) attempt(p *publication) error {
-	e, ledger := p.e, v.o.Ledger
+	e := p.e
 	var held *entry
 	if p.part {
 		if held = v.fetchVariant(&e.key, e.variant); held != nil {
@@ -94,17 +94,8 @@ func (v *volume) attempt(p *publication) error {
 	s := v.index.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The ledger's number is taken before it is asked: a purge that comes after
-	// is found by the first Lookup; and under the lock, so that Take, which comes
-	// after the purge, finds what was not judged by it.
-	now, since := ledger.Sequence(), e.sequence.Load()
-	purged := now > since && ledger.Judge(e, since) != storage.Live
-	e.checked.Store(max(now, since))
-	switch {
-	case v.st.closed.Load():
-		return storage.ErrClosed
-	case purged || p.doomed.Load():
-		return storage.ErrDoomed
+	if err := v.refused(p); err != nil {
+		return err
 	}
 	if p.ifAbsent && v.index.variant(s, &e.key, e.variant) != 0 {
 		return ErrHeld
@@ -120,22 +111,51 @@ func (v *volume) attempt(p *publication) error {
 			return errMoved
 		}
 		if n != 0 && sameRepresentation(held, p) {
-			b := held.body.Load()
-			if b.complete {
-				return errHeldAlready
+			var err error
+			if extents, err = v.join(p, held, extents); err != nil {
+				return err
 			}
-			extents = union(b.locate(), extents)
-			if n := heldBy(extents); n > v.o.MaxObject || len(extents) > maxExtents {
-				return fmt.Errorf("%w: %d bytes of parts", storage.ErrTooLarge, n)
-			}
-			// "The combined response" is no newer than its oldest part where
-			// purges are concerned.
-			e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
-			e.checked.Store(min(e.checked.Load(), held.checked.Load()))
-			p.joined = true
 		}
 	}
 	return v.enter(s, p, extents)
+}
+
+// refused tells why a response must not be found, and notes how far it was judged. The
+// ledger's number is taken before it is asked: a purge that comes after is found by the
+// first Lookup; and under the shard's lock, so that Take, which comes after the purge,
+// finds what was not judged by it.
+func (v *volume) refused(p *publication) error {
+	e, ledger := p.e, v.o.Ledger
+	now, since := ledger.Sequence(), e.sequence.Load()
+	purged := now > since && ledger.Judge(e, since) != storage.Live
+	e.checked.Store(max(now, since))
+	switch {
+	case v.st.closed.Load():
+		return storage.ErrClosed
+	case purged || p.doomed.Load():
+		return storage.ErrDoomed
+	}
+	return nil
+}
+
+// join adds what is held of p's representation to the extents of p. Under the shard's
+// lock.
+func (v *volume) join(p *publication, held *entry, extents []located) ([]located, error) {
+	b := held.body.Load()
+	if b.complete {
+		return nil, errHeldAlready
+	}
+	extents = union(b.locate(), extents)
+	if n := heldBy(extents); n > v.o.MaxObject || len(extents) > maxExtents {
+		return nil, fmt.Errorf("%w: %d bytes of parts", storage.ErrTooLarge, n)
+	}
+	// "The combined response" is no newer than its oldest part where purges are
+	// concerned.
+	e := p.e
+	e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
+	e.checked.Store(min(e.checked.Load(), held.checked.Load()))
+	p.joined = true
+	return extents, nil
 }
 
 // sameRepresentation reports whether held and p hold bytes of the same

@@ -123,7 +123,7 @@ func (p *replay) segment(id uint32, later int) error {
 		return err
 	}
 	if f.Sync() == nil { // what the checkpoint says must not outlive what it says it of
-		v.note(s)
+		v.checkpoint(s)
 	}
 	return nil
 }

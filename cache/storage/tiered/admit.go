@@ -86,7 +86,7 @@ func (p *promoter) writeThrough(n *name) {
 	if !t.promotable(e) || t.disk.Has(n.key, n.nominated) || !t.mem.UpToDate(e) {
 		return
 	}
-	// A body that goes to the disk without the key's lock may be committed this
+	// A body that is written to the disk without the key's lock may be committed this
 	// moment: then it is what is found, and e is about to be taken out.
 	if t.copyToDisk(e, proposalOf(e), true) == nil {
 		t.stats.persisted.Add(1)

@@ -13,7 +13,7 @@
 //
 // Whoever changes one tier changes the other under the key's lock (one of a few),
 // or takes the other's entry out. Nothing waits under it: the disk's part then is
-// done at once or not at all (BeginNow, FreshenNow), and where it is not done the
+// done at once or not at all (Put, BeginNow, FreshenNow), and where it is not done the
 // disk's entry is taken out, so that no older response shows when the memory
 // evicts.
 //
@@ -21,6 +21,12 @@
 // it from, and put on the disk when it is committed. Any other body is written to the
 // disk, chunk by chunk and at the disk's pace, and nothing but a chunk of it lies
 // in memory. What is found on the disk again and again is promoted (promote.go).
+//
+// # Locks
+//
+// Outer before inner: a key's lock, a shard's of the memory tier, a shard's of the disk tier
+// and what is under it. The disk is asked what it has (Has) under a lock of memory's;
+// memory is never asked anything under one of the disk's.
 package tiered
 
 import (
