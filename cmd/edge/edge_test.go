@@ -169,6 +169,7 @@ func TestAccessLog(t *testing.T) {
 	p.signals <- syscall.SIGUSR1
 	eventually(t, "reopened", func() bool { _, err := os.Stat(path); return err == nil })
 	get(t, p.url(0)+"/a?x=\"1\"")
+	eventually(t, "the second line", func() bool { b, _ := os.ReadFile(path); return len(b) > 0 })
 	nc, err := net.Dial("tcp", p.node.server.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,20 +45,26 @@ func envsubst(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // originMain is "origin SOCKET": an origin on a Unix socket whose /slow takes
-// half a second and whose every other answer is fresh for a minute and tagged
-// with its path.
+// half a second, whose /begun is there once /slow was asked for with the same query,
+// and whose every other answer is fresh for a minute and tagged with its path.
 func originMain(args []string) int {
 	l, err := net.Listen("unix", args[0])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	n := 0
+	var begun sync.Map
 	err = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n++
+		if r.URL.Path == "/begun" {
+			if _, ok := begun.Load(r.URL.RawQuery); !ok {
+				http.NotFound(w, r)
+			}
+			return
+		}
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Surrogate-Key", "path-"+r.URL.Path)
 		if r.URL.Path == "/slow" {
+			begun.Store(r.URL.RawQuery, true)
 			_, _ = io.WriteString(w, "slow begins, ")
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(500 * time.Millisecond)
