@@ -19,15 +19,29 @@ const journalName = "purges.journal"
 
 // journalPath returns where the purge journal is; "" for nowhere. What is stored on
 // disks must not outlive the memory of what was purged, so disks imply a journal.
-func (n *node) journalPath() (string, error) {
+func (n *node) journalPath() string {
 	path, disks := n.config.Journal.Path, n.config.Cache.Disk
 	if path != "" || len(disks) == 0 {
-		return path, nil
+		return path
 	}
-	if err := os.MkdirAll(disks[0].Path, 0o750); err != nil {
-		return "", fmt.Errorf("cache.disk[0].path: %w", err)
+	return filepath.Join(disks[0].Path, journalName)
+}
+
+// findDisks makes the disks' directories where they are not there. A disk that cannot
+// be had keeps the node from starting, and must do so before the journal is opened:
+// of such a disk nobody can tell how far it knows the journal, which would go on as
+// another, and all that the others have would have to be validated.
+func (n *node) findDisks() error {
+	for i, d := range n.config.Cache.Disk {
+		err := os.MkdirAll(d.Path, 0o750)
+		if err == nil {
+			_, err = os.ReadDir(d.Path)
+		}
+		if err != nil {
+			return fmt.Errorf("cache.disk[%d].path: %w", i, err)
+		}
 	}
-	return filepath.Join(disks[0].Path, journalName), nil
+	return nil
 }
 
 // openStore opens what responses are stored in: memory, or memory in front of disks.

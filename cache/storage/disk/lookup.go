@@ -1,8 +1,10 @@
 package disk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -14,13 +16,11 @@ import (
 // heads of those that nobody has open. No lock is held while a head is read.
 
 // spread maps a key to [0, total), by its own bits: a key must find its disk again
-// after a restart.
+// after a restart. It keeps the order of the bits, so that a disk's keys are a run of
+// them that depends on proportions only.
 func spread(key *storage.Key, total uint64) uint64 {
-	var n uint64
-	for _, b := range key[8:16] {
-		n = n<<8 | uint64(b)
-	}
-	return n % total
+	at, _ := bits.Mul64(binary.BigEndian.Uint64(key[8:16]), total)
+	return at
 }
 
 // loadAttempts is how often a look-up tries again because a row moved while its

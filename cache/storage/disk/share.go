@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"path"
 )
 
@@ -17,10 +18,10 @@ import (
 //
 // The file "SHARE" is one line of text, written anew under another name first: how often
 // shares had changed, and where among how many the share begins and how long it is, in
-// bytes of disks.
+// bytes of disks. Version 1 spread keys otherwise, and is not known.
 const (
 	shareName   = "SHARE"
-	shareFormat = "edge share 1: change %d, from %d for %d of %d\n"
+	shareFormat = "edge share 2: change %d, from %d for %d of %d\n"
 	maxShare    = 256
 )
 
@@ -30,8 +31,21 @@ type share struct {
 	at, size, total int64
 }
 
-// same reports whether two shares are of the same keys.
-func (s *share) same(o *share) bool { return s.at == o.at && s.size == o.size && s.total == o.total }
+// same reports whether two shares are of the same keys: keys are spread over the
+// total, so that where all disks are resized by the same factor none moves.
+func (s *share) same(o *share) bool {
+	if s.total == 0 || o.total == 0 {
+		return s.at == o.at && s.size == o.size && s.total == o.total
+	}
+	return equalRatio(s.at, s.total, o.at, o.total) && equalRatio(s.size, s.total, o.size, o.total)
+}
+
+// equalRatio reports whether a/b is c/d, of numbers that are not negative.
+func equalRatio(a, b, c, d int64) bool {
+	high, low := bits.Mul64(uint64(a), uint64(d))
+	high2, low2 := bits.Mul64(uint64(c), uint64(b))
+	return high == high2 && low == low2
+}
 
 // readShare returns what the disk knows; what cannot be read is not known.
 func (v *volume) readShare() (s share) {

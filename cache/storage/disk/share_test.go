@@ -156,3 +156,22 @@ func TestOneDiskGrows(t *testing.T) {
 		}
 	})
 }
+
+// TestSharesOfTheSame: disks that are all made larger by the same factor keep their
+// keys, and what is on them is used as it is.
+func TestSharesOfTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shares{t: t, fs: vfs.NewMem()}
+		s.open(Disk{"/a", 4 << 20}, Disk{"/b", 12 << 20})
+		s.store(1)
+		s.open(Disk{"/a", 6 << 20}, Disk{"/b", 18 << 20})
+		if n := s.found(1); n != sharedKeys {
+			t.Errorf("%d of %d may be used as they are", n, sharedKeys)
+		}
+		s.open(Disk{"/a", 6 << 20}, Disk{"/b", 12 << 20})
+		if n := s.found(1); n != 0 {
+			t.Errorf("after another proportion %d may be used as they are, want none", n)
+		}
+		_ = s.st.Close() // judged elsewhere
+	})
+}
