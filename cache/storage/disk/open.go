@@ -70,7 +70,7 @@ func (v *volume) open() error {
 	}
 	var err error
 	if v.lock, err = v.o.FS.Lock(path.Join(v.dir, "LOCK")); err != nil {
-		return fmt.Errorf("disk: %s is in use by another process: %w", v.dir, err)
+		return fmt.Errorf("disk: %s cannot be had: %w", v.dir, err)
 	}
 	ids, strays, err := v.list()
 	if err != nil {

@@ -42,8 +42,10 @@ func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, 
 		return r, err
 	}
 	lock, err := fs.Lock(path.Join(dir, "LOCK"))
-	if err != nil {
+	if errors.Is(err, vfs.ErrLocked) {
 		return r, fmt.Errorf("disk: %s is in use: stop the node first: %w", dir, err)
+	} else if err != nil {
+		return r, fmt.Errorf("disk: %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	if ids, _, err = v.list(); err != nil { // as they are by now

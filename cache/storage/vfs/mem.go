@@ -275,7 +275,7 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	defer m.mu.Unlock()
 	name = path.Clean(name)
 	if m.locks[name] {
-		return nil, fmt.Errorf("vfs: %s is locked", name)
+		return nil, fmt.Errorf("locking %s: %w", name, ErrLocked)
 	}
 	m.locks[name] = true
 	return &memLock{m, name}, nil

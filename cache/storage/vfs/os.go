@@ -75,6 +75,9 @@ func (OS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// ErrLocked: another process has the lock.
+var ErrLocked = errors.New("another process has it locked")
+
 // Lock locks a file with flock, which the kernel gives back when the process
 // ends, however it ends.
 func (OS) Lock(name string) (io.Closer, error) {
@@ -83,6 +86,9 @@ func (OS) Lock(name string) (io.Closer, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
+		}
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 	}
 	return f, nil
