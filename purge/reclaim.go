@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"edge/cache/storage"
+	"edge/internal/netpoll"
+	"edge/message"
 )
 
 // Bounds on the work behind purges.
@@ -18,6 +20,11 @@ const (
 	// reapBatch is how many are between two pauses: purges that came meanwhile go
 	// first.
 	reapBatch = 2048
+	// reapSlice is how many are freed between two looks whether it is others' turn.
+	reapSlice = 64
+	// turnLength is how long the sweeper has the processor before others go first who
+	// wait for it.
+	turnLength = 100 * time.Microsecond
 	// sweepBurst is up to how many are visited without a pause of a store that
 	// cannot find by name.
 	sweepBurst = 16384
@@ -43,7 +50,10 @@ type sweeper struct {
 	sweeps  atomic.Uint64
 	left    atomic.Int64 // marked, and not carried out
 
-	taken uint64 // the newest purge that was taken; the sweeper's own
+	// The sweeper's own.
+	taken  uint64          // the newest purge that was taken
+	turn   *netpoll.Turn   // how it lets others go first
+	turnAt message.Instant // when it did last
 }
 
 func (s *sweeper) init() {
@@ -80,6 +90,8 @@ func (l *Ledger) Reclaim(store storage.Store) {
 		s.want() // the purges of the process before may have been interrupted
 	}
 	s.done.Go(func() {
+		s.turn = netpoll.NewTurn()
+		defer s.turn.Close()
 		for {
 			select {
 			case <-s.stop:
@@ -122,7 +134,7 @@ func (l *Ledger) carryOut(taker storage.Taker) bool {
 		if s.stopped() {
 			return false
 		}
-		did, left := taker.Reap(reapBatch)
+		did, left := l.reap(taker)
 		s.visited.Add(uint64(did))
 		s.left.Store(int64(left))
 		if left == 0 {
@@ -142,6 +154,30 @@ func (l *Ledger) carryOut(taker storage.Taker) bool {
 	}
 }
 
+// giveWay lets others go first if it is their turn: those that wait for an answer to
+// their purge among them, which may have all that it needs. It reports whether the
+// sweeper has to end. Between pieces of work, under no lock.
+func (l *Ledger) giveWay() (stopped bool) {
+	s := &l.sweeper
+	if now := l.clock(); now.Sub(s.turnAt) >= int64(turnLength) {
+		s.turn.Yield()
+		s.turnAt = l.clock()
+	}
+	return s.stopped()
+}
+
+// reap carries out what is marked, until it is time for a pause or for a purge.
+func (l *Ledger) reap(taker storage.Taker) (did, left int) {
+	for did < reapBatch {
+		n, rest := taker.Reap(reapSlice)
+		did, left = did+n, rest
+		if n == 0 || left == 0 || l.giveWay() || len(l.sweeper.wanted) > 0 {
+			break
+		}
+	}
+	return did, left
+}
+
 // take has the store mark what the next purges take. False: there were none.
 func (l *Ledger) take(taker storage.Taker) bool {
 	s := &l.sweeper
@@ -154,7 +190,7 @@ func (l *Ledger) take(taker storage.Taker) bool {
 	}
 	list := make([]storage.Taking, len(batch))
 	for i, r := range batch {
-		list[i] = storage.Taking{Sequence: r.seq, Select: r.selectors(), Verdict: verdicts[r.Mode], Stop: s.stopped}
+		list[i] = storage.Taking{Sequence: r.seq, Select: r.selectors(), Verdict: verdicts[r.Mode], Stop: l.giveWay}
 		if receipt := l.receipts.counted(r.seq); receipt != nil {
 			list[i].Count = func(n int) {
 				l.taken.Add(uint64(n))
@@ -209,7 +245,7 @@ func (l *Ledger) settle(taker storage.Taker) {
 			taker.Judged(floor, seq, part)
 			for l.take(taker) { // what came meanwhile goes first
 			}
-			if l.sweeper.stopped() {
+			if l.giveWay() {
 				return
 			}
 		}

@@ -71,7 +71,8 @@ type Taking struct {
 	// before had taken; of soft purges, that no soft purge had. Hit-for-miss markers
 	// are none. It may be called under a lock.
 	Count func(n int)
-	// Stop, if not nil, is asked before each read of a disk whether to leave off.
+	// Stop, if not nil, is asked before each read of a disk, and again and again, under
+	// no lock, whether to leave off. It may first let others have the processor.
 	Stop func() bool
 }
 

@@ -108,17 +108,46 @@ func (m *Memory) TakeBut(list []Taking, elsewhere func(Entry) bool) {
 			if plan.Scans() {
 				s.takeScoped(list, sets, elsewhere)
 			}
+			if first.Stopped() {
+				return
+			}
 		}
 	})
 }
 
+// The most that are looked at without letting go of a shard's lock.
+const (
+	markHold = 256  // entries, which are far apart in memory
+	scanHold = 4096 // words, which are not
+)
+
 // takeListed marks what a list leads to.
 func (s *shard) takeListed(hash uint64, t *Taking, elsewhere func(Entry) bool) {
+	found := s.listed(hash, t)
+	for rest := found; len(rest) > 0; {
+		n := min(len(rest), markHold)
+		s.markAll(rest[:n], t, elsewhere)
+		if rest = rest[n:]; len(rest) > 0 && t.Stopped() {
+			break
+		}
+	}
+	if clear(found); cap(found) <= maxFound {
+		s.mu.Lock()
+		s.found = found
+		s.mu.Unlock()
+	}
+}
+
+// maxFound is how many entries' room a shard keeps for the next to be found.
+const maxFound = 1024
+
+// listed returns what a list leads to that is to be marked. First all of it, and then
+// the marks: an atomic operation after each would have every entry's way from memory be
+// waited for on its own.
+func (s *shard) listed(hash uint64, t *Taking) (found []*entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// First all that is to be marked, and then the marks: an atomic operation after
-	// each would have every entry's way from memory be waited for on its own.
-	found := s.found[:0]
+	found, s.found = s.found[:0], nil
 	s.lists.Walk(hash, func(n uint32) bool {
 		e := s.slots[n-1]
 		if h := e.head.Load(); h.checked.Load() < t.Sequence {
@@ -126,35 +155,54 @@ func (s *shard) takeListed(hash uint64, t *Taking, elsewhere func(Entry) bool) {
 		}
 		return true
 	})
+	return found
+}
+
+// markAll marks entries that are still found.
+func (s *shard) markAll(list []*entry, t *Taking, elsewhere func(Entry) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := 0
-	for _, e := range found {
-		n += s.mark(e, t, elsewhere)
-	}
-	clear(found)
-	if s.found = found; cap(found) > maxFound {
-		s.found = nil
+	for _, e := range list {
+		if e.indexed.Load() {
+			n += s.mark(e, t, elsewhere)
+		}
 	}
 	t.count(n)
 }
 
-// maxFound is how many entries' room a shard keeps for the next to be found.
-const maxFound = 1024
-
-// takeScoped marks what is in a scope that is selected.
+// takeScoped marks what is in a scope that is selected. What comes into a slot that was
+// passed already has been judged by then.
 func (s *shard) takeScoped(list []Taking, sets *nameindex.Sets, elsewhere func(Entry) bool) {
+	for from, more := 0, true; more; {
+		if from, more = s.takeSlots(from, list, sets, elsewhere); more && list[0].Stopped() {
+			return
+		}
+	}
+}
+
+// takeSlots is takeScoped for slots from a number on, as many as can be looked at
+// without letting go of the lock; it returns where to go on.
+func (s *shard) takeSlots(from int, list []Taking, sets *nameindex.Sets, elsewhere func(Entry) bool) (next int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, w := range s.words {
-		for _, hit := range sets.Of(s.lists.Scope(w)) {
+	looked := 0 // at entries
+	for i := from; i < len(s.words); i++ {
+		if looked >= markHold || i-from >= scanHold {
+			return i, true
+		}
+		for _, hit := range sets.Of(s.lists.Scope(s.words[i])) {
 			t, e := &list[hit.Plan], s.slots[i]
 			if e == nil {
 				break
 			}
+			looked++
 			if !hit.Perhaps || e.Names().Selected(t.Select) {
 				t.count(s.mark(e, t, elsewhere))
 			}
 		}
 	}
+	return 0, false
 }
 
 // mark notes that a purge takes e, and returns 1 if none before has, and it counts.

@@ -42,6 +42,9 @@ func (v *volume) take(list []storage.Taking, plan *nameindex.Plan, sets *nameind
 	for i := range v.index.shards {
 		s := &v.index.shards[i]
 		unknown = v.takeShard(s, list, plan, sets, unknown[:0])
+		if first.Stopped() {
+			return
+		}
 		for _, x := range unknown {
 			if first.Stopped() {
 				return
