@@ -34,7 +34,8 @@ type Options struct {
 	Hot, HotFrom int64
 	// ChunkSize is the piece, in bytes and a power of two from 4 KiB to 1 MiB,
 	// that bodies are kept in; those announced with more than 256 pieces are
-	// kept in pieces up to four times as large, never larger than 1 MiB.
+	// kept in pieces up to four times as large, never larger than 1 MiB, and a whole one
+	// announced with up to 1 MiB is mostly kept in one.
 	// Default: 256 KiB, less on disks of less than 256 MiB.
 	ChunkSize int
 	// SegmentSize is how much a segment holds, in bytes, on every disk.

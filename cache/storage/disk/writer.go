@@ -307,9 +307,22 @@ func (st *Store) Begin(p *storage.Proposal) (storage.Writer, error) {
 	e.variant = variantOf(s.Nominated)
 	f := &fill{start: p.Offset, end: p.Offset}
 	e.fill.Store(f)
-	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.o.chunkFor(p.Total), wait: appendWait}
+	w := &writer{st: st, v: v, e: e, f: f, part: p.Part, chunk: st.chunkOf(p), wait: appendWait}
 	w.enter()
 	return w, nil
+}
+
+// chunkOf returns the size of the pieces that a body is to be kept in. A whole one that is
+// announced and no longer than the longest piece there may be is kept in one, while bodies
+// being written take less than half of the memory they may: each piece is sent by a call of
+// its own, and leaves in packets of its own. (A hit of 1 MiB in one piece costs 0.93 of the
+// CPU of one in four: go run ./bench -only diskhit -size 1MiB, nginx at 0.90.)
+func (st *Store) chunkOf(p *storage.Proposal) int64 {
+	o := st.o
+	if !p.Part && p.Total > int64(o.chunk) && p.Total <= maxChunk && 4*maxChunk <= o.segmentSize && st.filling.Load() < maxFilling/2 {
+		return maxChunk
+	}
+	return o.chunkFor(p.Total)
 }
 
 // BeginNow is Begin for a copy of what is kept elsewhere: where the disk has no
