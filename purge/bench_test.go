@@ -86,7 +86,7 @@ func BenchmarkTagPurge(b *testing.B) {
 				}
 				b.StartTimer()
 			}
-			b.ReportMetric(100*float64(sum(t.synced))/float64(sum(t.took)), "%fsync")
+			b.ReportMetric(100*float64(inAll(t.synced))/float64(inAll(t.took)), "%fsync")
 			b.ReportMetric(float64(percentile(t.took, 0.5))/1e6, "p50-ms")
 			b.ReportMetric(float64(percentile(t.took, 0.99))/1e6, "p99-ms")
 			b.ReportMetric(float64(percentile(t.synced, 0.99))/1e6, "sync-p99-ms")
@@ -96,8 +96,8 @@ func BenchmarkTagPurge(b *testing.B) {
 	}
 }
 
-// sum adds durations up.
-func sum(d []time.Duration) (all time.Duration) {
+// inAll adds durations up.
+func inAll(d []time.Duration) (all time.Duration) {
 	for _, one := range d {
 		all += one
 	}
