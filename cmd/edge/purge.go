@@ -66,7 +66,7 @@ be written, counts as failed.`,
 	}
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&f.soft, "soft", false, "make stale instead of removing: stale-while-revalidate and stale-if-error go on working")
-	flags.BoolVar(&f.wait, "wait", false, "wait until everything matched is counted and its space freed")
+	flags.BoolVar(&f.wait, "wait", false, "wait until everything matched is counted")
 	f.admin.register(cmd)
 	for _, kind := range []struct{ name, field, short string }{
 		{"url", "urls", "Purge absolute URLs: every variant of each"},
