@@ -274,8 +274,13 @@ func (k *killed) round() {
 	load.Wait()
 	_ = cmd.Wait() // says that it was killed
 	client.CloseIdleConnections()
+	k.foundAgain(sure, sureParts)
+}
 
-	cmd, client = k.start()
+// foundAgain wants all of it to be found by a process that starts on what another
+// left, and kills that.
+func (k *killed) foundAgain(sure map[int]bool, sureParts map[int]part) {
+	cmd, client := k.start()
 	for n, p := range sureParts {
 		if k.getPart(client, n, p.from, p.to, true) {
 			k.foundParts++
