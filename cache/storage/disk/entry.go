@@ -32,6 +32,8 @@ type entry struct {
 	seg, off uint32 // where the head lies, to tell whether the row moved
 	keptAt   int    // place among those kept, from 1; 0: it is not
 	keptUsed bool   // found since the clock's hand passed
+	// unwritten: what purges made of the head could not be written.
+	unwritten bool
 
 	// Not changed once the entry can be found.
 	names    storage.Names

@@ -7,6 +7,17 @@ import "math"
 // have been: after a restart nothing is judged again by purges that the ledger has
 // forgotten, and a ledger that has forgotten more than the disk knows of is noticed.
 
+// firstKept returns the oldest segment that is not being reclaimed. What needs an older
+// one may have left the index, and be on the disk yet. Under mu.
+func (v *volume) firstKept() uint32 {
+	for _, s := range v.segments {
+		if !s.gone.Load() {
+			return s.id
+		}
+	}
+	return v.nextID
+}
+
 // maxLookRest is for how many syncs no row is looked at, at most, after looks that were
 // of no use: an hour, by default.
 const maxLookRest = 360
@@ -31,7 +42,7 @@ func (v *volume) noteJudged(thorough bool) {
 	if v.payOwed() != nil {
 		return
 	}
-	r := record{kind: kindJudged, order: judged, writtenAt: int64(now)}
+	r := record{kind: kindJudged, variant: v.firstKept(), order: judged, writtenAt: int64(now)}
 	if s, err := v.place(&r, make([]byte, headerSize), nil, false); err == nil {
 		s.unpin()
 		v.judgedUpTo, v.seenUpTo = judged, now

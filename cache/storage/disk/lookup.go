@@ -300,7 +300,9 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 	}
 	if verdict == storage.Live {
 		e.checked.Store(now)
-		if e.indexed.Load() {
+		// Where an earlier verdict could not be written, what the row points at is not
+		// judged: the row says so until it is written.
+		if e.indexed.Load() && (!e.unwritten || v.rewrite(s, e, before, e.sequence.Load(), now) == nil) {
 			r := s.row(e.row)
 			r.setChecked(now)
 			r.flags = r.flags&^flagTakings | flagsOf(before)&flagSoft
@@ -326,6 +328,7 @@ func (v *volume) judged(e *entry, before *message.Stored, verdict storage.Verdic
 		// again judges it again.
 		e.head.Store(&next)
 		e.checked.Store(now)
+		e.unwritten = true
 		s.row(e.row).flags |= flagMarked | flagsOf(&next)&flagSoft
 	}
 	s.row(e.row).flags |= had & flagSoft // counted, even if it was invalidated since

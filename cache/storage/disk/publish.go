@@ -393,6 +393,7 @@ func (v *volume) rewrite(s *shard, e *entry, stored *message.Stored, sequence, c
 	e.head.Store(stored)
 	e.sequence.Store(sequence)
 	e.checked.Store(checked)
+	e.unwritten = false
 	next.whole = b.whole
 	e.body.Store(next)
 	b.drop()

@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 
@@ -82,15 +84,20 @@ func (v *volume) reclaim(s *segment) {
 	v.mu.Unlock()
 	v.reclaiming.begin(v)
 	defer v.reclaiming.end()
-	if s.file.Load() != nil {
-		if err := v.o.FS.Remove(v.name(s.id)); err != nil {
-			v.health.ioErrors.Add(1)
-			v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", s.id, "error", err)
-		}
+	if s.removed.Store(true); s.file.Load() != nil {
+		v.forgetFile(s)
 	}
 	v.st.hot.forget(s)
 	v.forgetIdx(s.id)
 	s.unpin() // the list's
+}
+
+// forgetFile takes the name of a reclaimed segment away, which the flusher may have done.
+func (v *volume) forgetFile(s *segment) {
+	if err := v.o.FS.Remove(v.name(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.health.ioErrors.Add(1)
+		v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", s.id, "error", err)
+	}
 }
 
 // warmHits is how many hits a row counts as whose response is in use in another
@@ -245,6 +252,7 @@ func (v *volume) relocate(e *entry, b *body, extents []located, last []byte, who
 	v.account(&r, 1)
 	e.seg, e.off = r.seg, r.off
 	e.head.Store(stored)
+	e.unwritten = false
 	e.body.Store(next)
 	b.drop() // the entry's reference; the caller has one of its own
 	return nil

@@ -48,7 +48,8 @@ import (
 // written before under its key, whatever the variant, invalid until it is
 // validated. A wipe takes everything away that was written before it. A judgement
 // says that all that was written before it, and not taken away, has been judged by
-// the purges up to its order; its written at is the newest purge's sequence. An
+// the purges up to its order, but for what needs a segment older than its variant, which
+// was being reclaimed; its written at is the newest purge's sequence. An
 // epoch says that purges are counted anew, from its order: the journal that counted
 // before is lost, so everything written before is invalid until it is validated. A
 // doubt says that of everything written before it too, and nothing besides.

@@ -71,6 +71,7 @@ type replay struct {
 	// judged as far, or will be again.)
 	judged               uint64
 	judgedSeg, judgedOff uint32
+	judgedFrom           uint32 // what needs an older segment was being reclaimed then, and not looked at
 	// naming is the names of the head at hand.
 	naming nameindex.Naming
 	// damaged: something could not be read, nobody knows what. Whatever comes
@@ -144,7 +145,7 @@ func (p *replay) apply(s *segment, n *note) {
 	case kindJudged:
 		p.seen = max(p.seen, n.checked)
 		if n.order >= p.judged {
-			p.judged, p.judgedSeg, p.judgedOff = n.order, s.id, n.off
+			p.judged, p.judgedSeg, p.judgedOff, p.judgedFrom = n.order, s.id, n.off, n.variant
 		}
 	case kindEpoch:
 		p.seen, p.judged = n.order, 0
@@ -182,7 +183,9 @@ func (p *replay) apply(s *segment, n *note) {
 func (p *replay) raise() {
 	for i := range p.v.index.shards {
 		p.v.index.shards[i].walk(func(_ uint32, r *row) {
-			if r.seg < p.judgedSeg || r.seg == p.judgedSeg && r.off < p.judgedOff {
+			// What is in doubt may have been taken away by what was damaged, after it was
+			// judged: it is judged again.
+			if r.flags&flagDoubt == 0 && r.oldest >= p.judgedFrom && (r.seg < p.judgedSeg || r.seg == p.judgedSeg && r.off < p.judgedOff) {
 				r.setChecked(max(r.checked(), p.judged))
 			}
 		})

@@ -23,6 +23,8 @@ type segment struct {
 
 	// gone: reclaimed. Nothing new may point here; set before the index is walked.
 	gone atomic.Bool
+	// removed: its file's name is gone, or goes as soon as there is one.
+	removed atomic.Bool
 	// settled says that all of it is in the file: what follows is then
 	// read without mu.
 	settled atomic.Bool

@@ -390,6 +390,9 @@ func (v *volume) file(s *segment) (vfs.File, error) {
 		return nil, err
 	}
 	s.file.Store(&f)
+	if s.removed.Load() { // reclaimed meanwhile: who did may have looked for it before it was there
+		v.forgetFile(s)
+	}
 	if err := v.o.FS.SyncDir(v.dir); err != nil {
 		return nil, err
 	}
