@@ -6,9 +6,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // silence is what a look at an idle connection found.
@@ -104,18 +101,10 @@ func (l *look) recv(raw syscall.RawConn, p []byte, flags int) (int, error) {
 	return max(l.n, 0), l.err
 }
 
-// onDescriptor makes the call beside the scheduler: it does not wait, so that there is
-// nothing for the scheduler to know of; and it is made for every request to an origin.
 func (l *look) onDescriptor(fd uintptr) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(l.p))), uintptr(len(l.p)),
-			uintptr(l.flags), 0, 0)
-		if errno == 0 {
-			l.n, l.err = int(n), nil
-			return
-		}
-		if errno != unix.EINTR {
-			l.n, l.err = 0, errno
+		l.n, _, l.err = syscall.Recvfrom(int(fd), l.p, l.flags)
+		if !errors.Is(l.err, syscall.EINTR) {
 			return
 		}
 	}
