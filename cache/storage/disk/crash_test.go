@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -171,7 +172,11 @@ func (w *world) snapshot() (map[int]uint64, map[int]bool) {
 // process's being killed, what was synced survives power loss, and nothing is ever
 // found that is not what was stored.
 func TestCrash(t *testing.T) {
-	for seed := range uint64(40) {
+	seeds := uint64(40)
+	if os.Getenv("EDGE_LONG") != "" {
+		seeds = 1000
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { testCrash(t, seed) })
 		})
