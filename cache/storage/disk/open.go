@@ -72,7 +72,7 @@ func (v *volume) open() error {
 	if v.lock, err = v.o.FS.Lock(path.Join(v.dir, "LOCK")); err != nil {
 		return fmt.Errorf("disk: %s cannot be had: %w", v.dir, err)
 	}
-	ids, strays, err := v.list()
+	ids, strays, lost, err := v.list()
 	if err != nil {
 		return err
 	}
@@ -80,16 +80,26 @@ func (v *volume) open() error {
 		return err
 	}
 	v.clear(strays)
-	return v.replay(ids)
+	if err := v.replay(ids); err != nil || lost == 0 {
+		return err
+	}
+	v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", lost)
+	v.doubt()
+	v.nextID = lost + 1
+	return nil
 }
 
 // list returns the numbers of the segments there are, ascending, and the names of what
 // a process that was killed left behind: what it was writing beside its final name, and
-// the checkpoints of segments that are not there any more.
-func (v *volume) list() (ids []uint32, strays []string, err error) {
+// the checkpoints of segments that have been reclaimed.
+//
+// lost is the number of a segment behind all that are there, of which there is a
+// checkpoint only; 0: none. What it took away of the others nobody knows. Its checkpoint
+// stays until one with a greater number is there: then the gap between tells as much.
+func (v *volume) list() (ids []uint32, strays []string, lost uint32, err error) {
 	names, err := v.o.FS.List(v.dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("disk: %w", err)
+		return nil, nil, 0, fmt.Errorf("disk: %w", err)
 	}
 	var noted []uint32
 	for _, n := range names { // sorted, and all numbers are of one length
@@ -101,12 +111,17 @@ func (v *volume) list() (ids []uint32, strays []string, err error) {
 			strays = append(strays, n)
 		}
 	}
-	for _, id := range noted {
-		if _, ok := slices.BinarySearch(ids, id); !ok {
+	for i, id := range noted {
+		_, there := slices.BinarySearch(ids, id)
+		switch {
+		case there:
+		case i == len(noted)-1 && (len(ids) == 0 || id > ids[len(ids)-1]):
+			lost = id
+		default:
 			strays = append(strays, idxName(id))
 		}
 	}
-	return ids, strays, nil
+	return ids, strays, lost, nil
 }
 
 // numberOf returns the number of the segment that a file belongs to by its name.
@@ -116,9 +131,7 @@ func numberOf(name, suffix string) (uint32, bool) {
 	return uint32(id), ok && len(hex) == 8 && err == nil && id > 0
 }
 
-// clear removes strays. They would take room that nothing counts; and a checkpoint must
-// not outlive its segment, whose number another gets where that was the last one and has
-// been lost.
+// clear removes strays. They would take room that nothing counts.
 func (v *volume) clear(strays []string) {
 	for _, n := range strays {
 		if err := v.o.FS.Remove(path.Join(v.dir, n)); err != nil {

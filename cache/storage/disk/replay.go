@@ -37,6 +37,9 @@ func (v *volume) replay(ids []uint32) error {
 		}
 		v.nextID = id + 1
 	}
+	if p.damaged {
+		v.doubt() // the last one
+	}
 	p.raise()
 	// What a head needs must be there.
 	first := v.nextID

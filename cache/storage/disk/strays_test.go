@@ -9,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"edge/cache/storage/storagetest"
 	"edge/cache/storage/vfs"
+	"edge/message"
 )
 
 // strays returns the files of a disk that belong to no segment there is.
@@ -133,6 +135,70 @@ func TestLateCheckpoint(t *testing.T) {
 		}
 		if err := st.Close(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestLostNewestSegment: where the newest segment is lost, what it may have taken the place
+// of is not valid any more, at this start and at those that follow; and its number is not
+// used again.
+func TestLostNewestSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		open := func() *Store {
+			t.Helper()
+			st, err := Open(Options{Disks: []Disk{{"/disk", 1 << 20}}, ChunkSize: 8 << 10, SegmentSize: 64 << 10, FS: mem, Clock: testClock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st
+		}
+		put := func(st *Store, key int) {
+			t.Helper()
+			if err := keep(st, key, uint64(key), 4000); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(open(), 1)
+		put(open(), 1) // once more, in segment 2
+		if err := open().Close(); err != nil { // of which this makes the checkpoint
+			t.Fatal(err)
+		}
+		if err := mem.Remove("/disk/00000002.seg"); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 4 {
+			st := open()
+			t.Cleanup(func() { _ = st.Close() })
+			list := st.Lookup(nil, storagetest.Key(1))
+			if len(list) != 1 || !list[0].Stored().Terms.Flags.Has(message.TermInvalidated) {
+				t.Fatalf("start %d: %d found, or one that is valid", round, len(list))
+			}
+			list[0].Release()
+			if round == 0 {
+				if err := st.Close(); err != nil { // nothing is written
+					t.Fatal(err)
+				}
+				continue
+			}
+			put(st, 1+round)
+		}
+		if _, err := mem.Open("/disk/00000002.seg"); err == nil {
+			t.Error("its number was used again")
+		}
+		if list := strays(t, mem); len(list) > 0 {
+			t.Errorf("there are still %v", list)
+		}
+		st := open()
+		defer st.Close()
+		for _, e := range st.Lookup(nil, storagetest.Key(2)) {
+			if e.Stored().Terms.Flags.Has(message.TermInvalidated) {
+				t.Error("what was stored after is not valid")
+			}
+			e.Release()
 		}
 	})
 }

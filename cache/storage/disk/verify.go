@@ -28,7 +28,7 @@ const maxPlaces = 100
 // read.
 func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, err error) {
 	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
-	ids, _, err := v.list()
+	ids, _, _, err := v.list()
 	if err != nil {
 		return r, err
 	}
@@ -48,7 +48,7 @@ func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, 
 		return r, fmt.Errorf("disk: %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if ids, _, err = v.list(); err != nil { // as they are by now
+	if ids, _, _, err = v.list(); err != nil { // as they are by now
 		return r, err
 	}
 	var files []vfs.File
