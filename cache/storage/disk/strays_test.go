@@ -163,7 +163,7 @@ func TestLostNewestSegment(t *testing.T) {
 			}
 		}
 		put(open(), 1)
-		put(open(), 1) // once more, in segment 2
+		put(open(), 1)                         // once more, in segment 2
 		if err := open().Close(); err != nil { // of which this makes the checkpoint
 			t.Fatal(err)
 		}
