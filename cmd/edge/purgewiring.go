@@ -22,7 +22,11 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 	if err := n.findDisks(); err != nil {
 		return err
 	}
-	n.ledger, err = purge.Open(purge.Options{Path: n.journalPath(), Positions: n.positions(), Clock: clock, Logger: n.log})
+	path, err := n.journalPath()
+	if err != nil {
+		return err
+	}
+	n.ledger, err = purge.Open(purge.Options{Path: path, Positions: n.positions(), Clock: clock, Logger: n.log})
 	if err != nil {
 		n.ledger = nil
 		return fmt.Errorf("journal.path: %w", err)

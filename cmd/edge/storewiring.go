@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,25 +21,25 @@ const journalName = "purges.journal"
 
 // journalPath returns where the purge journal is; "" for nowhere. What is stored on
 // disks must not outlive the memory of what was purged, so disks imply a journal.
-func (n *node) journalPath() string {
+func (n *node) journalPath() (string, error) {
 	path, disks := n.config.Journal.Path, n.config.Cache.Disk
 	if path != "" || len(disks) == 0 {
-		return path
+		return path, nil
 	}
-	return filepath.Join(disks[0].Path, journalName)
+	if err := os.MkdirAll(disks[0].Path, 0o750); err != nil {
+		return "", fmt.Errorf("cache.disk[0].path: %w", err)
+	}
+	return filepath.Join(disks[0].Path, journalName), nil
 }
 
-// findDisks makes the disks' directories where they are not there. A disk that cannot
-// be had keeps the node from starting, and must do so before the journal is opened:
-// of such a disk nobody can tell how far it knows the journal, which would go on as
-// another, and all that the others have would have to be validated.
+// findDisks looks for the disks' directories, of which those that are not there are
+// made later. A disk that cannot be had keeps the node from starting, and must do so
+// before the journal is opened: of such a disk nobody can tell how far it knows the
+// journal, which would go on as another, and all that the others have would have to be
+// validated.
 func (n *node) findDisks() error {
 	for i, d := range n.config.Cache.Disk {
-		err := os.MkdirAll(d.Path, 0o750)
-		if err == nil {
-			_, err = os.ReadDir(d.Path)
-		}
-		if err != nil {
+		if _, err := os.ReadDir(d.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cache.disk[%d].path: %w", i, err)
 		}
 	}

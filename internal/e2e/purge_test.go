@@ -526,8 +526,8 @@ func TestSecondNode(t *testing.T) {
 	}
 	both := func(when string) {
 		t.Helper()
-		refused(when+", its journal", with("other", "journal"), "journal.path: purge: the journal: "+filepath.Join(dir, "journal")+" is in use by another process")
-		refused(when+", its disk", with("disk", "other"), "cache.disk: disk: "+filepath.Join(dir, "disk"))
+		refused(when+", its journal", with("another disk", "journal"), "journal.path: purge: the journal: "+filepath.Join(dir, "journal")+" is in use by another process")
+		refused(when+", its disk", with("disk", "another journal"), "cache.disk: disk: "+filepath.Join(dir, "disk"))
 	}
 	both("while another runs")
 	if code, _, errs := e.command("", "cache", "verify", filepath.Join(dir, "disk")); code != 1 || !strings.Contains(errs, "in use") {
