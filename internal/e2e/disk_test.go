@@ -58,6 +58,8 @@ type diskRig struct {
 	asked    atomic.Int64 // of the origin
 	sent     atomic.Int64 // content bytes, by it
 	answered atomic.Int64 // right
+	// scarce: connections may be ended and refused meanwhile, and what is new too.
+	scarce atomic.Bool
 }
 
 // startDisk starts an edge whose disk is at dir.
@@ -122,12 +124,18 @@ func (r *diskRig) askAs(c *http.Client, n int, query string, from, to int) {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
 		want, status = want[from:to], 206
 	}
+	scarce := r.scarce.Load()
 	resp, err := c.Do(req)
 	if err != nil {
-		r.t.Errorf("thing %d: %v", n, err)
+		if !scarce {
+			r.t.Errorf("thing %d: %v", n, err)
+		}
 		return
 	}
 	defer resp.Body.Close()
+	if scarce && resp.StatusCode == 503 {
+		return
+	}
 	got, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != status || !bytes.Equal(got, want) {
 		r.t.Errorf("thing %d [%d, %d): status %d, %d bytes, right: %v, error %v; Cache-Status: %s", n, from, to, resp.StatusCode, len(got),
@@ -307,6 +315,7 @@ func TestDiskDescriptors(t *testing.T) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
 		t.Fatal(err)
 	}
+	r.scarce.Store(true)
 	few := unix.Rlimit{Cur: uint64(r.metric("process_open_fds")) + 2, Max: was.Max}
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
@@ -316,8 +325,8 @@ func TestDiskDescriptors(t *testing.T) {
 	for i := range 10 {
 		time.Sleep(300 * time.Millisecond)
 		resp, err := c.Get(fmt.Sprintf("http://%s/79?%d", r.addr, i))
-		if err != nil {
-			t.Error(err)
+		if err != nil { // its connection was ended for the others' sake, and there is no other
+			t.Log(err)
 			continue
 		}
 		got, err := io.ReadAll(resp.Body)
@@ -332,6 +341,7 @@ func TestDiskDescriptors(t *testing.T) {
 	}
 	eventually(t, "the disk is back", r.up)
 	end()
+	r.scarce.Store(false)
 	if r.fault("error") == 0 {
 		t.Error("it was not noticed")
 	}
