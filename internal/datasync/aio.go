@@ -77,10 +77,15 @@ func (a *aio) submit(fd, number int, event *netpoll.Event) error {
 func (a *aio) ended(f func(number int, result int64)) error {
 	var events [maxSyncs]event
 	var now unix.Timespec // no time at all
-	n, _, errno := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, a.context, 0, uintptr(len(events)),
-		uintptr(unsafe.Pointer(&events)), uintptr(unsafe.Pointer(&now)), 0)
-	if errno != 0 {
-		return errno
+	var n uintptr
+	// EINTR: there was nothing, another having been told of it, and a signal came, as the
+	// runtime's own do all the time.
+	for errno := unix.EINTR; errno == unix.EINTR; {
+		n, _, errno = unix.RawSyscall6(unix.SYS_IO_GETEVENTS, a.context, 0, uintptr(len(events)),
+			uintptr(unsafe.Pointer(&events)), uintptr(unsafe.Pointer(&now)), 0)
+		if errno != 0 && errno != unix.EINTR {
+			return errno
+		}
 	}
 	for i := range events[:n] {
 		f(int(events[i].data), events[i].result)
