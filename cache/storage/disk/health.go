@@ -53,6 +53,15 @@ func (h *health) bar(why error) {
 	}
 }
 
+// beAbsent takes a disk out that could not be opened. At start, before it has workers.
+func (h *health) beAbsent(why error) {
+	h.readErr, h.writeErr = why, why
+	h.noRead.Store(true)
+	h.noWrite.Store(true)
+	h.ioErrors.Add(1)
+	h.outs.Add(1)
+}
+
 // begin asks whether a read may be begun; end must follow if so. elsewhere: who
 // wants it can still do without the disk.
 func (h *health) begin(now message.Instant, elsewhere bool) bool {

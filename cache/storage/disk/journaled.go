@@ -10,11 +10,15 @@ type Journaled struct {
 	softened bool // in memory; what is left is to make it last
 }
 
-// Journaled returns the disks, as the journal of purges sees them.
+// Journaled returns the disks, as the journal of purges sees them. Those that are absent
+// are not among them: the position that is on such a disk stays as it is, so that when it
+// is opened again it is one that was away.
 func (st *Store) Journaled() []*Journaled {
 	var list []*Journaled
 	for _, v := range st.volumes {
-		list = append(list, &Journaled{v: v, position: position{fs: v.o.FS, dir: v.dir}})
+		if v.absent == nil {
+			list = append(list, &Journaled{v: v, position: position{fs: v.o.FS, dir: v.dir}})
+		}
 	}
 	return list
 }

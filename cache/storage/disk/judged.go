@@ -110,11 +110,16 @@ func (v *volume) newEpoch(seen, now uint64) {
 		"disk has seen", seen, "journal ends at", now)
 	v.doubt()
 	v.setChecked(func(uint64) uint64 { return now })
+	v.seenUpTo = now
+	v.placeFirst(&record{kind: kindEpoch, order: now})
+}
+
+// placeFirst appends a record that says something of all that was stored before this
+// process. At start.
+func (v *volume) placeFirst(r *record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.seenUpTo = now
-	r := record{kind: kindEpoch, order: now}
-	s, err := v.place(&r, make([]byte, headerSize), nil, true)
+	s, err := v.place(r, make([]byte, headerSize), nil, true)
 	if err != nil {
 		v.owedAll = true // it goes, then
 		return

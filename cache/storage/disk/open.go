@@ -15,8 +15,9 @@ import (
 )
 
 // Open opens the disks, and makes what is not there. It returns once everything
-// that is stored can be found. An error is one of the options, of a directory
-// that cannot be had at all, or of a format that this version does not read.
+// that is stored can be found. A disk that cannot be opened is absent where another can:
+// State says why. An error is one of the options, of a disk that another process has, of
+// a format that this version does not read, or of the first disk where none can be opened.
 func Open(o Options) (*Store, error) {
 	s, err := o.complete()
 	if err != nil {
@@ -27,22 +28,18 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	st.witness, _ = s.Ledger.(storage.Witness)
-	for _, d := range s.Disks {
-		v := &volume{st: st, o: s, dir: d.Path, limit: d.Size, nextID: 1,
-			flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{}), suspects: make(chan identity, maxSuspects)}
-		v.index.init()
-		if err := v.open(); err != nil {
-			for _, v := range st.volumes {
-				v.abandon()
-			}
+	if err := st.openAll(); err != nil {
+		for _, v := range st.volumes {
 			v.abandon()
-			st.hot.close()
-			return nil, err
 		}
-		st.volumes = append(st.volumes, v)
-		st.total += uint64(d.Size)
+		st.hot.close()
+		return nil, err
 	}
 	for _, v := range st.volumes {
+		if v.absent != nil {
+			s.Logger.Error("a disk cannot be opened: the rest serve, and until the next start nothing is found or stored on it", "disk", v.dir, "error", v.absent)
+			continue
+		}
 		v.workers.Add(3)
 		go v.flusher()
 		go v.reclaimer()
@@ -51,6 +48,49 @@ func Open(o Options) (*Store, error) {
 	}
 	st.settleShares()
 	return st, nil
+}
+
+// openAll opens each disk that can be opened. It is an error where none can, or where one
+// must not be done without: what another process has, or another version wrote, is
+// somebody's mistake, and no disk that fails.
+func (st *Store) openAll() error {
+	var first error
+	opened := 0
+	for _, d := range st.o.Disks {
+		v := st.newVolume(&d)
+		err := st.o.Away[d.Path]
+		if err == nil {
+			err = v.open()
+		}
+		if err == nil {
+			opened++
+		} else {
+			v.abandon()
+			if errors.Is(err, vfs.ErrLocked) || errors.Is(err, errVersion) {
+				return err
+			}
+			if first == nil {
+				first = err
+			}
+			v = st.newVolume(&d) // what it had been told of the disk by then is forgotten
+			v.absent = err
+			v.health.beAbsent(err)
+		}
+		st.volumes = append(st.volumes, v)
+		st.total += uint64(d.Size)
+	}
+	if opened == 0 {
+		return first
+	}
+	return nil
+}
+
+// newVolume returns a volume that is not open.
+func (st *Store) newVolume(d *Disk) *volume {
+	v := &volume{st: st, o: st.o, dir: d.Path, limit: d.Size, nextID: 1,
+		flushNow: make(chan struct{}, 1), reclaimNow: make(chan struct{}, 1), stop: make(chan struct{}), suspects: make(chan identity, maxSuspects)}
+	v.index.init()
+	return v
 }
 
 // abandon closes what open opened.
@@ -80,12 +120,12 @@ func (v *volume) open() error {
 		return err
 	}
 	v.clear(strays)
+	v.nextID = lost + 1 // also where replaying begins a segment
 	if err := v.replay(ids); err != nil || lost == 0 {
 		return err
 	}
 	v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", lost)
 	v.doubt()
-	v.nextID = lost + 1
 	return nil
 }
 
@@ -158,8 +198,8 @@ func (v *volume) format(used bool) error {
 }
 
 // checkFormat reads a disk's FORMAT file: whether it is there and names the format
-// that this program reads. One that is empty was torn when it was made, and is not
-// there; one that names another format is an error.
+// that this program reads. One that is empty, or ends in the middle, was torn when it was
+// made, and is not there; one that names another format is an error.
 func checkFormat(files vfs.FS, dir string) (there bool, err error) {
 	name := path.Join(dir, "FORMAT")
 	f, err := files.Open(name)
@@ -174,8 +214,8 @@ func checkFormat(files vfs.FS, dir string) (there bool, err error) {
 	if err := errors.Join(ignore(err, io.EOF), f.Close()); err != nil {
 		return false, fmt.Errorf("disk: reading %s: %w", name, err)
 	}
-	if n == 0 || string(got[:n]) == formatName {
-		return n > 0, nil
+	if strings.HasPrefix(formatName, string(got[:n])) {
+		return n == len(formatName), nil
 	}
 	return false, fmt.Errorf("%w: %s was written as %q, and this program reads and writes %q; "+
 		"run the version that wrote it, or empty the directory (it is a cache: the origins have everything)",

@@ -23,6 +23,9 @@ type Disk struct {
 // a default.
 type Options struct {
 	Disks []Disk
+	// Away has, by their paths, disks that are not to be opened, as if they could not be,
+	// and why. Default: none.
+	Away map[string]error
 	// MaxObject is the longest body kept, in bytes. Default: a quarter of the
 	// smallest disk, at most 8 GiB.
 	MaxObject int64

@@ -35,10 +35,11 @@ func (v *volume) replay(ids []uint32) error {
 			lastLine = now
 			v.o.Logger.Info("reading the disk", "disk", v.dir, "segments", i+1, "of", len(ids))
 		}
-		v.nextID = id + 1
+		v.nextID = max(v.nextID, id+1)
 	}
-	if p.damaged {
-		v.doubt() // the last one
+	if p.damaged { // the last one, which another time may be read
+		v.doubt()
+		v.placeFirst(&record{kind: kindDoubt})
 	}
 	p.raise()
 	// What a head needs must be there.

@@ -16,20 +16,33 @@ import (
 // or it missed a change, everything on it is validated before reuse. And what is not of its
 // share is not in its index.
 //
+// Nor must what is on a disk be used as it is that could not be opened for a while: its
+// keys were replaced and invalidated without it. It cannot be told; so the others keep
+// which disks were absent when they were used last, and those are validated likewise when
+// they are back. (A count of changes is not enough: of two disks that are absent in turns
+// each has missed something, and both have counted as far.)
+//
 // The file "SHARE" is one line of text, written anew under another name first: how often
-// shares had changed, and where among how many the share begins and how long it is, in
-// bytes of disks. Version 1 spread keys otherwise, and is not known.
+// shares had changed, where among how many the share begins and how long it is, in
+// bytes of disks, and where a disk was absent, a digit for each disk, 1 for such a one.
+// Version 1 spread keys otherwise, and is not known.
 const (
-	shareName   = "SHARE"
-	shareFormat = "edge share 2: change %d, from %d for %d of %d\n"
-	maxShare    = 256
+	shareName    = "SHARE"
+	shareFormat  = "edge share 2: change %d, from %d for %d of %d\n"
+	absentFormat = "edge share 3: change %d, from %d for %d of %d without %s\n"
+	maxShare     = 4096
 )
 
 // share is what a disk knows of its share; the zero share: nothing.
 type share struct {
 	change          uint64
 	at, size, total int64
+	without         string // the disks that were absent; "" for none
 }
+
+// missed reports whether disk number i, from 0, was absent when the one that has the share
+// was used.
+func (s *share) missed(i int) bool { return i < len(s.without) && s.without[i] != '0' }
 
 // same reports whether two shares are of the same keys: keys are spread over the
 // total, so that where all disks are resized by the same factor none moves.
@@ -54,12 +67,24 @@ func (v *volume) readShare() (s share) {
 		return share{}
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	var b [maxShare]byte
-	n, _ := f.ReadAt(b[:], 0)
+	b := make([]byte, maxShare)
+	n, _ := f.ReadAt(b, 0)
+	if _, err := fmt.Sscanf(string(b[:n]), absentFormat, &s.change, &s.at, &s.size, &s.total, &s.without); err == nil {
+		return s
+	}
+	s = share{}
 	if _, err := fmt.Sscanf(string(b[:n]), shareFormat, &s.change, &s.at, &s.size, &s.total); err != nil {
 		return share{}
 	}
 	return s
+}
+
+// line is what the file says.
+func (s *share) line() []byte {
+	if s.without == "" {
+		return fmt.Appendf(nil, shareFormat, s.change, s.at, s.size, s.total)
+	}
+	return fmt.Appendf(nil, absentFormat, s.change, s.at, s.size, s.total, s.without)
 }
 
 // writeShare has the disk know its share, and survives power loss.
@@ -73,7 +98,7 @@ func (v *volume) writeShare(s *share) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(fmt.Appendf(nil, shareFormat, s.change, s.at, s.size, s.total), 0)
+	_, err = f.WriteAt(s.line(), 0)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -87,37 +112,74 @@ func (v *volume) writeShare(s *share) error {
 // the workers run and nobody else has the store yet.
 func (st *Store) settleShares() {
 	known, now := make([]share, len(st.volumes)), make([]share, len(st.volumes))
-	newest, changed, at := uint64(0), false, int64(0)
+	newest, moved, at := uint64(0), false, int64(0)
 	for i, v := range st.volumes {
-		known[i] = v.readShare()
 		if now[i] = (share{}); len(st.volumes) > 1 { // one has all, however large
 			now[i] = share{at: at, size: v.limit, total: int64(st.total)}
 			at += v.limit
+		}
+		if v.absent != nil {
+			continue
+		}
+		if len(st.volumes) > 1 {
 			v.dropRows(func(r *row) bool { return st.volume(&r.key) != v }, new(counter))
 		}
+		known[i] = v.readShare()
 		newest = max(newest, known[i].change)
-		changed = changed || !known[i].same(&now[i])
+		moved = moved || !known[i].same(&now[i])
 	}
-	for i := range known {
-		changed = changed || known[i].change != newest
+	missed := make([]bool, len(st.volumes)) // what became of its keys meanwhile
+	changed := moved
+	for i, v := range st.volumes {
+		if v.absent != nil {
+			continue
+		}
+		changed = changed || known[i].change != newest || known[i].without != st.without(nil)
+		for j := range missed { // where keys have moved, the numbers of disks may have
+			missed[j] = missed[j] || known[i].missed(j) || moved && known[i].without != ""
+		}
 	}
 	if !changed {
 		return
 	}
+	undoubted := make([]bool, len(st.volumes))
 	for i, v := range st.volumes {
-		kept := known[i].change == newest && known[i].same(&now[i])
-		if now[i].change = newest + 1; !kept && v.hasSegments() {
-			v.o.Logger.Warn("the disks have changed, and keys lie elsewhere: what is on this one is validated before reuse", "disk", v.dir)
-			if err := v.doubtAll(); err != nil {
-				v.o.Logger.Warn("that will be done once more at the next start", "disk", v.dir, "error", err)
-				continue
-			}
+		kept := known[i].change == newest && known[i].same(&now[i]) && !missed[i]
+		if v.absent != nil || kept || !v.hasSegments() {
+			continue
 		}
+		v.o.Logger.Warn("the disks have changed, and keys lie elsewhere or did: what is on this one is validated before reuse", "disk", v.dir)
+		if err := v.doubtAll(); err != nil {
+			v.o.Logger.Warn("that will be done once more at the next start", "disk", v.dir, "error", err)
+			undoubted[i] = true
+		}
+	}
+	without := st.without(undoubted)
+	for i, v := range st.volumes {
+		if v.absent != nil || undoubted[i] {
+			continue
+		}
+		now[i].change, now[i].without = newest+1, without
 		if err := v.writeShare(&now[i]); err != nil {
 			v.health.ioErrors.Add(1)
 			v.o.Logger.Warn("a disk does not know its share: it is validated before reuse at the next start", "disk", v.dir, "error", err)
 		}
 	}
+}
+
+// without returns which disks are absent, or as good as that, for a share.
+func (st *Store) without(likewise []bool) string {
+	digits, any := make([]byte, len(st.volumes)), false
+	for i, v := range st.volumes {
+		digits[i] = '0'
+		if v.absent != nil || i < len(likewise) && likewise[i] {
+			digits[i], any = '1', true
+		}
+	}
+	if !any {
+		return ""
+	}
+	return string(digits)
 }
 
 // hasSegments reports whether there are or were segments, readable or not.

@@ -337,6 +337,9 @@ func (v *volume) shut() error {
 	for _, s := range list {
 		s.unpin()
 	}
+	if v.absent != nil {
+		return nil
+	}
 	return v.lock.Close()
 }
 

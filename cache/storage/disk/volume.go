@@ -25,6 +25,9 @@ type volume struct {
 	limit int64 // of bytes, reclaimed but still pinned segments included
 	index index
 	lock  io.Closer // of the directory
+	// absent is why the disk could not be opened, nil where it was. What is absent is empty,
+	// takes nothing, has no workers, and stays so.
+	absent error
 
 	mu             sync.Mutex
 	segments       []*segment // ascending; the last may be active
