@@ -27,7 +27,7 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 			break
 		}
 	}
-	if held == nil || !sameRepresentation(held, e) {
+	if held == nil || !sameRepresentation(held, e) || m.purged(held) {
 		e.promote(e.body.Load())
 		return out, nil
 	}
@@ -60,6 +60,14 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 	}
 	e.promote(b)
 	return out, nil
+}
+
+// purged reports whether purges since held was judged last take it: by its own names,
+// which what it would be joined with need not have. Then it is not joined, but replaced.
+// Under the shard's lock.
+func (m *Memory) purged(held *entry) bool {
+	since := held.head.Load().checked.Load()
+	return m.ledger.Sequence() > since && m.ledger.Judge(held, since) != Live
 }
 
 // uses reports whether bytes of c are b's.

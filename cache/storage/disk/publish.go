@@ -110,7 +110,7 @@ func (v *volume) attempt(p *publication) error {
 		if (n == 0) != (held == nil) || n != 0 && !held.indexed.Load() {
 			return errMoved
 		}
-		if n != 0 && sameRepresentation(held, p) {
+		if n != 0 && sameRepresentation(held, p) && !v.purged(held) {
 			var err error
 			if extents, err = v.join(p, held, extents); err != nil {
 				return err
@@ -136,6 +136,14 @@ func (v *volume) refused(p *publication) error {
 		return storage.ErrDoomed
 	}
 	return nil
+}
+
+// purged reports whether purges since held was judged last take it: by its own names,
+// which what it would be joined with need not have. Then it is not joined, but replaced.
+// Under the shard's lock.
+func (v *volume) purged(held *entry) bool {
+	since := held.checked.Load()
+	return v.o.Ledger.Sequence() > since && v.o.Ledger.Judge(held, since) != storage.Live
 }
 
 // join adds what is held of p's representation to the extents of p. Under the shard's

@@ -125,6 +125,34 @@ func testLedgerFreshen(t *testing.T, s suite) {
 	wantNone(t, st, 1)
 }
 
+// testLedgerParts: what a purge takes is not there as a part of what it does not take,
+// which was asked for before the purge and has no such tag.
+func testLedgerParts(t *testing.T, s suite) {
+	body := content(5, 4*chunkSize)
+	const middle = 2 * chunkSize
+	for _, v := range []storage.Verdict{storage.Removed, storage.Stale, storage.Invalid} {
+		for _, taken := range []bool{false, true} {
+			l := &named{}
+			st := s.store(t, l)
+			tagged := partOf(1, body, 0, middle)
+			tagged.tags = []string{"t"}
+			mustPut(t, st, tagged)
+			w := begin(t, st, partOf(1, body, middle, len(body)))
+			write(t, w, body[middle:])
+			p := l.purge(v, storage.Selector{Kind: storage.ByTag, Name: "t"})
+			if taker, can := st.(storage.Taker); can && taken {
+				taker.Take([]storage.Taking{p})
+			}
+			if err := w.Commit(nil); err != nil {
+				t.Fatal(err)
+			}
+			e := one(t, st, 1)
+			wantHeld(t, e, body, storage.ByteRange{Start: middle, End: int64(len(body))})
+			e.Release()
+		}
+	}
+}
+
 // testWitness: each entry that a purge takes is told of once, whoever finds it.
 func testWitness(t *testing.T, s suite) {
 	l := &witness{}

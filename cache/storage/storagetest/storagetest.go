@@ -73,6 +73,7 @@ func Run(t *testing.T, open Open) {
 		{"each", testEach},
 		{"ledger", testLedger},
 		{"ledger and writers", testLedgerWriters},
+		{"ledger and parts", testLedgerParts},
 		{"ledger and freshening", testLedgerFreshen},
 		{"ledger and witness", testWitness},
 		{"names", testNames},
