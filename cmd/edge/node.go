@@ -57,7 +57,8 @@ type node struct {
 
 	clock   *proxy.Clock
 	ledger  *purge.Ledger
-	tokens  *admin.Tokens // nil without
+	tokens  *admin.Tokens    // nil without
+	away    map[string]error // disks that are not opened, and why
 	store   storage.Store
 	memory  *memoryLimit // nil without
 	metrics *admin.Metrics

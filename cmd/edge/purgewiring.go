@@ -19,17 +19,18 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 			return fmt.Errorf("admin.tokens_file: %w", err)
 		}
 	}
-	if err := n.findDisks(); err != nil {
+	positions, err := n.findDisks()
+	if err != nil {
 		return err
 	}
 	path, err := n.journalPath()
 	if err != nil {
 		return err
 	}
-	n.ledger, err = purge.Open(purge.Options{Path: path, Positions: n.positions(), Clock: clock, Logger: n.log})
+	n.ledger, err = purge.Open(purge.Options{Path: path, Positions: positions, Clock: clock, Logger: n.log})
 	if err != nil {
 		n.ledger = nil
-		return fmt.Errorf("journal.path: %w", err)
+		return fmt.Errorf("journal.path: %w%s", err, n.journalHint(err))
 	}
 	return nil
 }

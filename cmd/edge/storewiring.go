@@ -27,23 +27,54 @@ func (n *node) journalPath() (string, error) {
 		return path, nil
 	}
 	if err := os.MkdirAll(disks[0].Path, 0o750); err != nil {
-		return "", fmt.Errorf("cache.disk[0].path: %w", err)
+		return "", fmt.Errorf("cache.disk[0].path: %w%s", err, n.journalHint(err))
 	}
 	return filepath.Join(disks[0].Path, journalName), nil
 }
 
-// findDisks looks for the disks' directories, of which those that are not there are
-// made later. A disk that cannot be had keeps the node from starting, and must do so
-// before the journal is opened: of such a disk nobody can tell how far it knows the
-// journal, which would go on as another, and all that the others have would have to be
-// validated.
-func (n *node) findDisks() error {
-	for i, d := range n.config.Cache.Disk {
-		if _, err := os.ReadDir(d.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cache.disk[%d].path: %w", i, err)
+// journalHint is added to what is wrong with the first of several disks where the journal is
+// there: the node could do without the disk, but not without the journal. "" where it is not
+// the disk that is wrong.
+func (n *node) journalHint(err error) string {
+	var disk *fs.PathError
+	if n.config.Journal.Path != "" || len(n.config.Cache.Disk) < 2 || !errors.As(err, &disk) {
+		return ""
+	}
+	return " (the purge journal is on the first disk where journal.path names no other file; to go on without that disk, name one: " +
+		"what is on the others is then validated before it is used)"
+}
+
+// findDisks says how far each disk knows the purge journal, before that is opened. Of a
+// disk that cannot be read nobody can tell, and were the worst assumed, the journal would
+// go on as another, and all that the others have would have to be validated. So such a
+// disk is away: it is not opened either, even if it could be by then, and what is on it
+// is caught up with at a later start. Where no disk is left, that is an error.
+func (n *node) findDisks() ([]purge.Position, error) {
+	disks := n.config.Cache.Disk
+	n.away = make(map[string]error)
+	var list []purge.Position
+	var first error
+	for i, d := range disks {
+		epoch, seq, err := disk.ReadPosition(vfs.OS{}, d.Path)
+		if _, unlisted := os.ReadDir(d.Path); unlisted != nil && !errors.Is(unlisted, fs.ErrNotExist) {
+			err = unlisted
+		} else if err != nil && len(disks) == 1 {
+			n.log.Warn("a disk's position in the purge journal cannot be read", "error", err)
+			err = nil
+		}
+		if err == nil {
+			list = append(list, purge.Position{Epoch: epoch, Sequence: seq})
+			continue
+		}
+		n.away[d.Path] = err
+		if first == nil {
+			first = fmt.Errorf("cache.disk[%d].path: %w", i, err)
 		}
 	}
-	return nil
+	if len(list) == 0 {
+		return nil, first // nil where there are no disks
+	}
+	return list, nil
 }
 
 // openStore opens what responses are stored in: memory, or memory in front of disks.
@@ -59,7 +90,7 @@ func (n *node) openStore(clock storage.Clock) error {
 		n.store = m
 		return nil
 	}
-	disks := disk.Options{Window: int64(c.Window), FlushInterval: c.FlushInterval, SyncInterval: c.SyncInterval, Clock: clock, Logger: n.log}
+	disks := disk.Options{Window: int64(c.Window), FlushInterval: c.FlushInterval, SyncInterval: c.SyncInterval, Clock: clock, Logger: n.log, Away: n.away}
 	for _, d := range c.Disk {
 		disks.Disks = append(disks.Disks, disk.Disk{Path: d.Path, Size: int64(d.Size)})
 	}
@@ -78,19 +109,6 @@ func (n *node) openStore(clock storage.Clock) error {
 
 // A disk's position is written by one room and understood by the other.
 const _ = uint64(purge.Missed - disk.Missed)
-
-// positions are how far each disk knows the purge journal.
-func (n *node) positions() []purge.Position {
-	var list []purge.Position
-	for _, d := range n.config.Cache.Disk {
-		epoch, seq, err := disk.ReadPosition(vfs.OS{}, d.Path)
-		if err != nil {
-			n.log.Warn("a disk's position in the purge journal cannot be read", "error", err)
-		}
-		list = append(list, purge.Position{Epoch: epoch, Sequence: seq})
-	}
-	return list
-}
 
 // entries is what the admin API lists stored responses by.
 func (n *node) entries() *admin.Entries {
