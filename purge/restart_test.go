@@ -165,6 +165,14 @@ func startRig(t *testing.T, mem *vfs.Mem) *restartRig {
 		}
 		o.Positions = append(o.Positions, Position{epoch, seq})
 	}
+	r.start(o)
+	return r
+}
+
+// start opens the journal and the disks.
+func (r *restartRig) start(o Options) {
+	t := r.t
+	t.Helper()
 	var err error
 	if r.l, err = Open(o); err != nil {
 		t.Fatal(err)
@@ -177,7 +185,6 @@ func startRig(t *testing.T, mem *vfs.Mem) *restartRig {
 			t.Fatal(err)
 		}
 	}
-	return r
 }
 
 // close ends it, whatever still works.
