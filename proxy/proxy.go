@@ -78,6 +78,7 @@ type Proxy struct {
 	uses uses
 
 	fills, refreshes, tunnels atomic.Int64
+	repeats                   atomic.Int64 // answers being finished by repeat
 }
 
 // numGenerations is a power of two; a collision costs one response not stored.

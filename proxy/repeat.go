@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"edge/cache/statemachine"
 	"edge/cache/storage"
@@ -16,10 +17,23 @@ import (
 // came from and compared; if the origin's bytes are the same so far, the rest follows,
 // and what the client has then is what the origin sent now, all of it.
 
+// maxRepeats is how many answers are finished so at once. Each is a transfer of the whole
+// for one client, and what a disk fails it may fail all its clients at the same moment.
+// Beyond, answers are cut: whoever asks again then finds nothing stored, or shares a fill.
+const maxRepeats = 16
+
 // repeat opens the rest of the answer, from r.pos on, of the origin's answer of now to
 // the same request. nil: it is not the same so far, or nobody can tell.
-func (r *lasting) repeat() storage.Reader {
-	g := r.g
+func (r *lasting) repeat() (rest storage.Reader) {
+	g, under := r.g, &r.x.p.repeats
+	defer func() {
+		if rest == nil {
+			under.Add(-1)
+		}
+	}()
+	if under.Add(1) > maxRepeats {
+		return nil
+	}
 	if r.entry.Trailers() != nil { // those of what is repeated may be others
 		return nil
 	}
@@ -37,7 +51,7 @@ func (r *lasting) repeat() storage.Reader {
 	if up == nil || !skipBody(up, r.first) || !r.sentBy(up, sent, piece) {
 		return nil
 	}
-	return &repeatReader{up: up, left: r.end - r.pos, ends: r.end == g.head.Length, buf: make([]byte, relayBuffer)}
+	return &repeatReader{up: up, left: r.end - r.pos, ends: r.end == g.head.Length, buf: make([]byte, relayBuffer), under: under}
 }
 
 // skipBody reads n bytes of content, and reports whether there were as many.
@@ -82,6 +96,8 @@ type repeatReader struct {
 	left int64 // bytes wanted
 	ends bool  // and then the content has to end, for which the last piece waits
 	buf  []byte
+	// under counts those under way, this one until it is closed.
+	under *atomic.Int64
 }
 
 // Next returns the next piece.
@@ -110,5 +126,10 @@ func (r *repeatReader) Next(context.Context) ([]byte, error) {
 	return r.buf[:n], nil
 }
 
-// Close does nothing.
-func (r *repeatReader) Close() {}
+// Close makes room for another.
+func (r *repeatReader) Close() {
+	if r.under != nil {
+		r.under.Add(-1)
+		r.under = nil
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +138,46 @@ func TestStoreFailsToCompare(t *testing.T) {
 		st.set(failing(1, storage.ErrGone, 0))
 		if got, err := s.fetch(r, ""); err != nil || r.origin.count() != 2 {
 			t.Errorf("nothing was sent yet: %d bytes, %v, after %d requests", len(got), err, r.origin.count())
+		}
+	})
+}
+
+// Of many answers that the store fails at once, as many as maxRepeats have the origin send
+// the whole again; and the next ones can when those have ended.
+func TestRepeatsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &showing{body: make([]byte, 768<<10)}
+		st := &frail{Store: filmStores()["memory"](t, 256<<20)}
+		r := newRig(t, func(c *originConn) bool {
+			time.Sleep(time.Second)
+			return s.serve(c)
+		}, kept(st))
+		defer r.close()
+		if _, err := s.fetch(r, ""); err != nil {
+			t.Fatal(err)
+		}
+		(&film{}).settle(r)
+		st.set(failing(-1, storage.ErrGone, 256<<10))
+		for round := range int64(2) {
+			var clients sync.WaitGroup
+			var whole atomic.Int64
+			for range 3 * maxRepeats {
+				clients.Go(func() {
+					if got, err := s.fetch(r, ""); err == nil && bytes.Equal(got, s.body) {
+						whole.Add(1)
+					}
+				})
+			}
+			clients.Wait()
+			if n := whole.Load(); n != maxRepeats {
+				t.Errorf("%d answers are whole, want %d", n, maxRepeats)
+			}
+			if n := int64(r.origin.count()); n != 1+(round+1)*maxRepeats {
+				t.Errorf("the origin was asked %d times", n)
+			}
+		}
+		if n := r.proxy.repeats.Load(); n != 0 {
+			t.Errorf("%d are under way", n)
 		}
 	})
 }
