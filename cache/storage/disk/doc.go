@@ -46,8 +46,12 @@
 // is none by reading it, the last few with their bodies, since those may not have been
 // synced. Rows that need what is not there go. Last come the workers (a flusher, a
 // reclaimer and a scrubber for each disk), and what follows from disks having been
-// added or resized (share.go). The journal of purges has its say when the store is open
-// (journaled.go).
+// added, resized or absent (share.go). The journal of purges has its say when the store
+// is open (journaled.go).
+//
+// A disk that cannot be opened, where another can, is absent until the next start: an
+// empty volume that is out, has no workers, and is not shown to the journal. Keys stay
+// where they are; its own are not found, and not stored.
 //
 // # Locks
 //
