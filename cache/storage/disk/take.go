@@ -120,7 +120,9 @@ func (v *volume) mark(s *shard, n uint32, t *storage.Taking) {
 	if had&set == set {
 		return
 	}
-	if r.flags |= set; had&flagMarked == 0 {
+	// What an earlier purge marked may be on the list no more, if what that made of it
+	// could not be written; and if it is, it is there twice.
+	if r.flags |= set; had&flagMarked == 0 || set&flagTaken != 0 {
 		s.marked = append(s.marked, n)
 		v.marked.Add(1)
 	}
