@@ -148,7 +148,11 @@ func (st *Store) settleShares() {
 		if v.absent != nil || kept || !v.hasSegments() {
 			continue
 		}
-		v.o.Logger.Warn("the disks have changed, and keys lie elsewhere or did: what is on this one is validated before reuse", "disk", v.dir)
+		why := "the disks have changed, and keys lie elsewhere: what is on this one is validated before reuse"
+		if missed[i] && !moved {
+			why = "a disk that was absent is back: what is on it is validated before reuse"
+		}
+		v.o.Logger.Warn(why, "disk", v.dir)
 		if err := v.doubtAll(); err != nil {
 			v.o.Logger.Warn("that will be done once more at the next start", "disk", v.dir, "error", err)
 			undoubted[i] = true
