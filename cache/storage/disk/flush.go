@@ -116,6 +116,11 @@ func (v *volume) sync(s *segment, all bool) error {
 		err := (*f).Sync()
 		v.flushing.end()
 		if err != nil {
+			// What is lost the kernel tells of once: the next sync will work, and what was
+			// taken away here may yet come back.
+			v.mu.Lock()
+			v.owe(owing{kind: kindDoubt})
+			v.mu.Unlock()
 			return err
 		}
 		s.mu.Lock()

@@ -67,7 +67,7 @@ type volume struct {
 	workers              sync.WaitGroup
 }
 
-// owing names a tombstone or invalidation that could not be written yet.
+// owing names a tombstone, an invalidation or a doubt that could not be written yet.
 type owing struct {
 	kind    kind
 	key     storage.Key
