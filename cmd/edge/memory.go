@@ -24,7 +24,7 @@ const (
 	residentFixed = 64 << 20 // bytes
 	// residentBeside of which is neither the Go runtime's nor the stores': the program's
 	// own text and data.
-	residentBeside = 16 << 20
+	residentBeside = 24 << 20
 	// The Go heap is told to stay below heapShare percent of what the container
 	// leaves it, so that stacks and buffers of the kernel have room, and never to
 	// less than minHeap bytes, nor than what is in use and liveShare percent of what
@@ -33,7 +33,7 @@ const (
 	minHeap   = 64 << 20
 	liveShare = 30
 	// limitInterval is the time between two looks at what is mapped and live.
-	limitInterval = time.Second
+	limitInterval = time.Second / 4
 )
 
 // memoryLimit keeps the Go runtime's memory limit where it should be. Owner: the
