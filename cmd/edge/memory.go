@@ -23,7 +23,7 @@ const (
 	residentShare = 15       // percent of the cache's size
 	residentFixed = 64 << 20 // bytes
 	// residentBeside of which is neither the Go runtime's nor the stores': the program's
-	// own text and data.
+	// own text and data, and what the stores map between two looks.
 	residentBeside = 24 << 20
 	// The Go heap is told to stay below heapShare percent of what the container
 	// leaves it, so that stacks and buffers of the kernel have room, and never to

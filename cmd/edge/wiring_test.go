@@ -110,11 +110,11 @@ func TestHeapLimit(t *testing.T) {
 		what                                        string
 		container, size, mapped, live, other, limit int64
 	}{
-		{"a cache of 1000 MiB, empty", 0, 1000 * mib, 0, 20 * mib, 10 * mib, 1198 * mib},
-		{"the same, full of large bodies", 0, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 198 * mib},
-		{"the same, full of small ones", 0, 1000 * mib, 600 * mib, 350 * mib, 10 * mib, 598 * mib},
+		{"a cache of 1000 MiB, empty", 0, 1000 * mib, 0, 20 * mib, 10 * mib, 1190 * mib},
+		{"the same, full of large bodies", 0, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 190 * mib},
+		{"the same, full of small ones", 0, 1000 * mib, 600 * mib, 350 * mib, 10 * mib, 590 * mib},
 		{"more connections than that leaves room for", 0, 1000 * mib, 1000 * mib, 500 * mib, 300 * mib, 950 * mib},
-		{"a container with room", 4000 * mib, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 198 * mib},
+		{"a container with room", 4000 * mib, 1000 * mib, 1000 * mib, 30 * mib, 10 * mib, 190 * mib},
 		{"a container without", 1100 * mib, 1000 * mib, 900 * mib, 30 * mib, 10 * mib, 90 * mib},
 		{"a container smaller than the cache", 500 * mib, 1000 * mib, 450 * mib, 20 * mib, 10 * mib, minHeap},
 	} {
