@@ -24,6 +24,7 @@ func (v *volume) flusher() {
 		case <-tick.C:
 			v.recover()
 			v.payDrop()
+			v.payLate()
 			v.letGoLost()
 			v.noteJudged(unsynced == 0)
 			if unsynced += v.o.FlushInterval; unsynced >= v.o.SyncInterval {
@@ -250,6 +251,16 @@ func (v *volume) payDrop() {
 	v.mu.Unlock()
 	if due {
 		v.wipe()
+	}
+}
+
+// payLate appends what is owed where nothing else is appended that would do so first:
+// what was taken away must not come back because nobody stored anything after it.
+func (v *volume) payLate() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.owed) > 0 && !v.health.writesOut() && !v.closing {
+		_ = v.payOwed() // no room yet: at the next tick, then
 	}
 }
 

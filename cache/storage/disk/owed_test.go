@@ -40,4 +40,10 @@ func TestOwedOnAFullDisk(t *testing.T) {
 	if err := chunk(false); err != nil || len(v.owed) > 0 {
 		t.Errorf("with room again: %v; %d owed", err, len(v.owed))
 	}
+	v.mu.Lock()
+	v.owe(owing{kindTombstone, storagetest.Key(3), 0})
+	v.mu.Unlock()
+	if v.payLate(); len(v.owed) > 0 {
+		t.Error("what is owed waits for somebody to store something")
+	}
 }

@@ -44,6 +44,7 @@ func (st *Store) States() []State {
 		for _, x := range v.segments {
 			s.Unwritten += x.pending()
 		}
+		s.Unwritten += int64(len(v.owed)) * headerSize
 		v.mu.Unlock()
 		list = append(list, s)
 	}

@@ -133,7 +133,7 @@ func testStressCrash(t *testing.T, seed uint64) {
 			t.Error(err)
 		}
 		s.forget(before)
-		s.fs = left
+		s.fs, s.lostPower = left, s.lostPower || power
 		s.memory = []int64{storage.MinMemory, 512 << 10, 1 << 20, 4 << 20}[rand.IntN(4)]
 		s.open()
 		looks := rand.New(rand.NewPCG(rand.Uint64(), 3))
