@@ -21,6 +21,8 @@
 //     it lies in (damage.go).
 //   - Purges, and how far the disk has been judged by them: judged.go, position.go,
 //     journaled.go.
+//   - That segments are lost, the gap in their numbers tells, or, of the newest, a note of
+//     which that was (newest.go).
 //
 // # The life of a segment
 //

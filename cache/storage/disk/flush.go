@@ -86,6 +86,9 @@ func (v *volume) write(s *segment) error {
 		v.flushing.begin(v)
 		f, err := v.file(s)
 		if err == nil {
+			if !s.removed.Load() {
+				v.noteNewest(s.id)
+			}
 			var known *proof
 			if s.checked.Load() != nil {
 				known = s.proven()

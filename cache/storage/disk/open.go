@@ -120,12 +120,22 @@ func (v *volume) open() error {
 		return err
 	}
 	v.clear(strays)
+	last := uint32(0)
+	if len(ids) > 0 {
+		last = ids[len(ids)-1]
+	}
+	if v.newest = v.readNewest(); v.newest > last {
+		lost = max(lost, v.newest)
+	}
 	v.nextID = lost + 1 // also where replaying begins a segment
-	if err := v.replay(ids); err != nil || lost == 0 {
+	if err := v.replay(ids); err != nil {
 		return err
 	}
-	v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", lost)
-	v.doubt()
+	v.noteNewest(last)
+	if lost > 0 && last > 0 {
+		v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", lost)
+		v.doubt()
+	}
 	return nil
 }
 

@@ -14,8 +14,8 @@ import (
 // The format on disk, version 1. Everything is little-endian.
 //
 // A disk is a directory with a file LOCK, a file FORMAT that says "edge disk 1", what
-// it knows of purges and of its share (position.go, share.go),
-// the checkpoint (checkpoint.go), and segments, "%08x.seg" by their number.
+// it knows of purges, of its share and of its newest segment (position.go, share.go,
+// newest.go), the checkpoint (checkpoint.go), and segments, "%08x.seg" by their number.
 // Numbers ascend and are never used twice: their order is the order of writing.
 // A segment is a row of records, each at a multiple of 8 bytes and zero-padded
 // to one.

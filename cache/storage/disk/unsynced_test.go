@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -22,8 +23,8 @@ func TestSyncFailsOnce(t *testing.T) {
 		st := openJudged(t, faulty, l)
 		small(t, st, 1)
 		var failed atomic.Bool
-		faulty.Set(func(o vfs.Op, _ string) error {
-			if o == vfs.OpSync && !failed.Swap(true) {
+		faulty.Set(func(o vfs.Op, name string) error {
+			if o == vfs.OpSync && strings.HasSuffix(name, ".seg") && !failed.Swap(true) {
 				return syscall.EIO
 			}
 			return nil

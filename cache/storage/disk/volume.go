@@ -60,6 +60,10 @@ type volume struct {
 
 	holdsLost bool // the flusher's: some segment holds in memory what was lost
 
+	// The flusher's: the number in the file NEWEST, and the last that could not be
+	// written there.
+	newest, unnoted uint32
+
 	flushing, reclaiming stall
 	flushNow, reclaimNow chan struct{} // capacity 1
 	suspects             chan identity // of responses in which damage was found
