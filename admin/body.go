@@ -47,7 +47,7 @@ func (s *Server) sendBody(w http.ResponseWriter, r *http.Request) {
 	case c.n == 0:
 		refuse(w, http.StatusConflict, errors.New("only parts of the body are stored"))
 	case c.n > 1:
-		refuse(w, http.StatusConflict, fmt.Errorf("%d variants are stored for this URL: name one", c.n))
+		refuse(w, http.StatusConflict, fmt.Errorf("%d variants are stored for this URL: name one with variant", c.n))
 	default:
 		pour(w, r, &c)
 	}

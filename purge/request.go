@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"unicode/utf8"
 )
 
@@ -128,7 +129,9 @@ func decodeObject(text []byte, fields map[string]any) error {
 		return errors.New("not JSON: not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
-	if t, err := d.Token(); err != nil {
+	if t, err := d.Token(); errors.Is(err, io.EOF) {
+		return errors.New("not JSON: there is no content")
+	} else if err != nil {
 		return fmt.Errorf("not JSON: %w", err)
 	} else if t != json.Delim('{') {
 		return errors.New("not a JSON object")
@@ -149,7 +152,7 @@ func decodeObject(text []byte, fields map[string]any) error {
 		}
 		seen[name] = true
 		if err := d.Decode(field); err != nil {
-			return fmt.Errorf("the field %s: %w", clip(name), err)
+			return fmt.Errorf("the field %s: %w", clip(name), inWords(err))
 		}
 	}
 	if _, err := d.Token(); err != nil {
@@ -159,4 +162,23 @@ func decodeObject(text []byte, fields map[string]any) error {
 		return errors.New("there is something behind the JSON object")
 	}
 	return nil
+}
+
+// inWords is err without Go's names for types, which mean nothing to whoever wrote the
+// JSON: a value of a kind that does not belong where it stands.
+func inWords(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.Slice:
+		want = "a list"
+	case reflect.String:
+		want = "a string"
+	case reflect.Bool:
+		want = "true or false"
+	}
+	return fmt.Errorf("there is a JSON %s where %s belongs", wrong.Value, want)
 }

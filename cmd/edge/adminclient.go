@@ -54,6 +54,15 @@ func newAdminClient(f *adminFlags) (*adminClient, error) {
 	return c, nil
 }
 
+// answered is the error that a node's refusal is. text is what it said.
+func answered(resp *http.Response, text string) error {
+	hint := ""
+	if resp.StatusCode == http.StatusUnauthorized {
+		hint = " (give one with --token-file, or in " + tokenVariable + ")"
+	}
+	return fmt.Errorf("the node answered %s: %s%s", resp.Status, printable(text), hint)
+}
+
 // ask makes one request; a body, where there is one, is JSON. The answer's body
 // is the caller's to close.
 func (c *adminClient) ask(ctx context.Context, method, path string, body []byte) (*http.Response, error) {

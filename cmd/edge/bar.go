@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // barWidth is how many columns a progress bar has.
@@ -19,12 +21,16 @@ type bar struct {
 
 func (a *app) newBar(wanted bool) *bar {
 	b := new(bar)
-	if f, ok := a.stderr.(*os.File); ok && wanted {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.out = f
-		}
+	if f, ok := a.stderr.(*os.File); ok && wanted && isTerminal(f) {
+		b.out = f
 	}
 	return b
+}
+
+// isTerminal tells whether f is a terminal: only terminals have these settings.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // show draws the bar, if that makes it another one.

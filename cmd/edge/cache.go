@@ -33,7 +33,7 @@ what is damaged when it meets it, and fetches it again.
 It exits with 1 if anything is damaged. A torn end of a segment is what a crash or a
 power loss leaves, and costs nothing but what was being written.`,
 		Example: "  edge cache verify /var/cache/edge",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("directory"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.verifyDisk(args[0]) },
 	})
 	return cmd
@@ -52,10 +52,11 @@ func (a *app) verifyDisk(dir string) error {
 	for _, p := range report.Places {
 		fmt.Fprintln(a.stdout, p)
 	}
-	fmt.Fprintf(a.stdout, "%d segments, %d bytes, %d records; %d damaged, %d torn ends\n",
-		report.Segments, report.Bytes, report.Records, report.Damaged-report.Torn, report.Torn)
-	if report.Damaged > report.Torn {
-		return failure{fmt.Errorf("%s: %d damaged places", dir, report.Damaged-report.Torn)}
+	damaged := report.Damaged - report.Torn
+	fmt.Fprintf(a.stdout, "%s, %s, %s; %d damaged, %s\n", plural(report.Segments, "segment"), bytesText(report.Bytes),
+		plural(report.Records, "record"), damaged, plural(report.Torn, "torn end"))
+	if damaged > 0 {
+		return failure{fmt.Errorf("%s: %s", dir, plural(damaged, "damaged place"))}
 	}
 	return nil
 }

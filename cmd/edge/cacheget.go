@@ -37,8 +37,11 @@ It exits with 1 if nothing is stored, or if the body is not all there.`,
 		Example: `  edge cache get https://www.example.com/index.html
   edge cache get https://www.example.com/index.html --json | jq .head
   edge cache get https://www.example.com/index.html --body --variant 5a1b0c2d3e4f5a6b`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Args: oneArgument("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notTogether(cmd, "body", "json"); err != nil {
+				return err
+			}
 			if f.body {
 				return a.getBody(&f, args[0])
 			}
@@ -50,7 +53,6 @@ It exits with 1 if nothing is stored, or if the body is not all there.`,
 	flags.StringVar(&f.variant, "variant", "", "only the variant with this `ID`")
 	flags.BoolVar(&f.json, "json", false, "print a line of JSON for each")
 	f.admin.register(cmd)
-	cmd.MarkFlagsMutuallyExclusive("body", "json")
 	return cmd
 }
 
@@ -114,7 +116,7 @@ func writeStored(out *bufio.Writer, s *admin.Stored) error {
 	}
 	fields := []struct{ name, value string }{
 		{"variant", s.Variant},
-		{"status", fmt.Sprint(s.Status)},
+		{"status", statusText(s)},
 		{"state", strings.Join(append([]string{s.State}, d.Flags...), ", ")},
 		{"body", bodySize(s)},
 		{"tier", s.Tier},

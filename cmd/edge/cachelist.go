@@ -60,7 +60,7 @@ It exits with 1 if the list broke off.`,
 		Example: `  edge cache ls
   edge cache ls --prefix www.example.com/static/ --limit 20
   edge cache ls --tag product-7 --json | jq -r .url`,
-		Args: cobra.NoArgs,
+		Args: noArguments("select with --prefix and --tag; edge cache get shows one URL"),
 		RunE: func(*cobra.Command, []string) error { return a.listCache(&f) },
 	}
 	flags := cmd.Flags()
@@ -87,12 +87,12 @@ func (a *app) listCache(f *cacheListFlags) error {
 		args.Set("tag", f.tag)
 	}
 	out := bufio.NewWriter(a.stdout)
-	if !f.json {
-		if _, err := fmt.Fprintf(out, rowFormat, "SIZE", "AGE", "LEFT", "HITS", "TIER", "STATE", "STATUS", "URL"); err != nil {
-			return failure{err}
-		}
-	}
 	end, err := a.askCache(&f.admin, "/cache/entries?"+args.Encode(), func(body io.Reader) (*admin.ListEnd, error) {
+		if !f.json {
+			if _, err := fmt.Fprintf(out, rowFormat, "SIZE", "AGE", "LEFT", "HITS", "TIER", "STATE", "STATUS", "URL"); err != nil {
+				return nil, err
+			}
+		}
 		return readList(body, func(line []byte, s *admin.Stored) error {
 			if f.json {
 				return writeLine(out, line)
@@ -169,7 +169,7 @@ func refusalOf(resp *http.Response, text []byte) error {
 	case http.StatusNotFound, http.StatusConflict, http.StatusBadRequest:
 		return errors.New(printable(said.Error))
 	}
-	return fmt.Errorf("the node answered %s: %s", resp.Status, printable(said.Error))
+	return answered(resp, said.Error)
 }
 
 // watched puts off the end of patience with every piece that comes.
@@ -231,14 +231,25 @@ const rowFormat = "%20s %8s %8s %8s  %-11s %-11s %6s  %s\n"
 
 func writeRow(out *bufio.Writer, s *admin.Stored) error {
 	_, err := fmt.Fprintf(out, rowFormat, bodySize(s), span(s.Age), span(s.Left), strconv.FormatUint(s.Hits, 10), s.Tier, s.State,
-		strconv.Itoa(s.Status), printable(s.URL))
+		statusText(s), printable(s.URL))
 	return err
+}
+
+// uncacheable is the state of what is no response: a note that there is nothing to share.
+const uncacheable = "uncacheable"
+
+// statusText writes a response's status.
+func statusText(s *admin.Stored) string {
+	if s.State == uncacheable {
+		return "-"
+	}
+	return strconv.Itoa(s.Status)
 }
 
 // bodySize writes how much of a body is stored.
 func bodySize(s *admin.Stored) string {
 	switch {
-	case s.State == "uncacheable":
+	case s.State == uncacheable:
 		return "-"
 	case s.Held == s.Size:
 		return bytesText(s.Size)

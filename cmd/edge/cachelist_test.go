@@ -79,6 +79,9 @@ func TestStoredInWords(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", s, got, want)
 		}
 	}
+	if got := statusText(&admin.Stored{State: "uncacheable"}) + statusText(&admin.Stored{State: "stale", Status: 404}); got != "-404" {
+		t.Errorf("statuses: %s", got)
+	}
 	if got := printable("a\x1b[31m\u009b\xffb\u00e9"); got != "a\ufffd[31m\ufffd\ufffdb\u00e9" {
 		t.Errorf("a terminal would be told %q", got)
 	}

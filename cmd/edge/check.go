@@ -21,7 +21,7 @@ With --diff it also prints what would change from another configuration, a line
 for each key: a valid file can be the wrong one too.`,
 		Example: `  edge check -c edge.yaml
   edge check -c new.yaml --diff /etc/edge/edge.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArguments("name the file with -c"),
 		RunE: func(*cobra.Command, []string) error { return a.check(file, old) },
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration `FILE`")
@@ -56,7 +56,8 @@ func (a *app) check(file, old string) error {
 	return err
 }
 
-func plural(n int, what string) string {
+// plural counts what, whose plural is regular.
+func plural[N int | int64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

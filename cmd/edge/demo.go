@@ -21,7 +21,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Serve with a built-in origin, and print requests to try",
 		Long: `demo starts a small origin on a free port and an edge in front of it, and prints
 requests to try with what to look for in the answers. Ctrl-C ends it.`,
-		Args: cobra.NoArgs,
+		Args: noArguments(""),
 		RunE: func(*cobra.Command, []string) error { return a.demo(listen) },
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "where to listen (default "+config.DefaultListen+" or, if taken, a free port)")

@@ -106,7 +106,7 @@ func (a *app) reloadCommand() *cobra.Command {
 		Long: `reload sends SIGHUP to the edge that was started with --pid-file FILE. What came
 of it is in that edge's log: a bad configuration is refused and the old one goes
 on. Run edge check first.`,
-		Args: cobra.NoArgs,
+		Args: noArguments("name the process with --pid-file"),
 		RunE: func(*cobra.Command, []string) error {
 			f, pid, err := signalRunning(path, syscall.SIGHUP)
 			if err != nil {
@@ -129,7 +129,7 @@ func (a *app) stopCommand() *cobra.Command {
 		Short: "End a running edge gracefully",
 		Long: `stop sends SIGTERM to the edge that was started with --pid-file FILE and waits
 until it has ended: at once when it is idle, within its shutdown.grace otherwise.`,
-		Args: cobra.NoArgs,
+		Args: noArguments("name the process with --pid-file"),
 		RunE: func(*cobra.Command, []string) error { return a.stopRunning(path, wait) },
 	}
 	cmd.Flags().StringVar(&path, "pid-file", "", "the `FILE` that edge run was given")

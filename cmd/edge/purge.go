@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ const (
 
 // everything is the API's name for what purge all purges.
 const everything = "everything"
+
+// standardInput, given in place of names, has them read from there.
+const standardInput = "-"
 
 // purgeFlags are the flags of purge.
 type purgeFlags struct {
@@ -78,7 +82,7 @@ be written, counts as failed.`,
 			return a.purgeNames(&f, kind.name, kind.field, args)
 		}})
 	}
-	cmd.AddCommand(&cobra.Command{Use: "all", Short: "Purge everything", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	cmd.AddCommand(&cobra.Command{Use: "all", Short: "Purge everything", Args: noArguments("it purges everything"), RunE: func(*cobra.Command, []string) error {
 		return a.purgeNames(&f, "all", everything, []string{""})
 	}})
 	return cmd
@@ -93,7 +97,13 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 		return failure{err}
 	}
 	c := &purgeClient{to: to, field: field, flags: f}
-	if len(args) == 0 || len(args) == 1 && args[0] == "-" {
+	if len(args) > 1 && slices.Contains(args, standardInput) {
+		return fmt.Errorf("names and %q, standard input, do not go together", standardInput)
+	}
+	if len(args) == 0 || args[0] == standardInput {
+		if a.stdin == nil && isTerminal(os.Stdin) {
+			a.complain(errors.New("reading names from the terminal, one a line; Ctrl-D ends them"))
+		}
 		if args, err = readNames(a.input()); err != nil {
 			return failure{err}
 		}
@@ -225,6 +235,10 @@ func (c *purgeClient) send(ctx context.Context, names []string) (purge.Answer, e
 		return purge.Answer{}, err
 	}
 	answer, err := c.ask(ctx, http.MethodPost, "/purge", body)
+	if err != nil && len(names) == 1 {
+		// Whoever gave one name need not be told which of the request's it is.
+		err = withoutPlace(err, c.field+"[0]: ")
+	}
 	if err != nil || !c.flags.wait {
 		return answer, err
 	}
@@ -241,6 +255,14 @@ func (c *purgeClient) send(ctx context.Context, names []string) (purge.Answer, e
 		}
 	}
 	return answer, err
+}
+
+// withoutPlace is a refusal without the place in the request that it begins with.
+func withoutPlace(err error, place string) error {
+	if reason, ok := strings.CutPrefix(err.Error(), errRefused.Error()+": "+place); ok {
+		return fmt.Errorf("%w: %s", errRefused, reason)
+	}
+	return err
 }
 
 // ask makes one request of the API.
@@ -271,7 +293,7 @@ func (c *purgeClient) ask(ctx context.Context, method, path string, body []byte)
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusRequestEntityTooLarge:
 		return answer, fmt.Errorf("%w: %s", errRefused, said.Error)
 	}
-	return answer, fmt.Errorf("the node answered %s: %s", resp.Status, said.Error)
+	return answer, answered(resp, said.Error)
 }
 
 // input is standard input.

@@ -22,8 +22,13 @@ on SIGUSR1. It speaks to systemd: LISTEN_FDS, readiness, reload, watchdog.`,
 		Example: `  edge run -c edge.yaml
   edge run --origin https://example.com
   edge run --origin http://127.0.0.1:9000 --listen 0.0.0.0:8080`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.serve(&f) },
+		Args: noArguments("name a file with -c, or an origin with --origin"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+			return a.serve(&f)
+		},
 	}
 	cmd.Flags().StringVarP(&f.file, "config", "c", "", "the configuration `FILE`")
 	cmd.Flags().StringVar(&f.origin, "origin", "", "the `URL` of the one origin, without a file")
@@ -31,16 +36,26 @@ on SIGUSR1. It speaks to systemd: LISTEN_FDS, readiness, reload, watchdog.`,
 	cmd.Flags().StringVar(&f.admin, "admin", "", "the admin listener's `ADDRESS:PORT` or unix:/path; with --origin (default 127.0.0.1:9901 or, if taken, a free port)")
 	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "write the process's id to this `FILE`, for edge reload and edge stop")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
-	cmd.MarkFlagsMutuallyExclusive("config", "origin")
-	cmd.MarkFlagsMutuallyExclusive("config", "listen")
-	cmd.MarkFlagsMutuallyExclusive("config", "admin")
-	cmd.MarkFlagsOneRequired("config", "origin")
 	return cmd
 }
 
 // runFlags are the flags of run.
 type runFlags struct {
 	file, origin, listen, admin, pidFile, logFormat string
+}
+
+// check refuses flags that say nothing, or two things: a file says itself where to
+// listen.
+func (f *runFlags) check(cmd *cobra.Command) error {
+	if f.file == "" && f.origin == "" {
+		return errors.New("edge run takes -c FILE or --origin URL")
+	}
+	for _, other := range []string{"origin", "listen", "admin"} {
+		if err := notTogether(cmd, "config", other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serve runs a node until it is told to end.
