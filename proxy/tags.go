@@ -19,7 +19,7 @@ const (
 	maxTag = 1024
 	// maxTags is how many tags or groups a response may have. One with more is
 	// not stored: a purge might miss it.
-	maxTags = 1000
+	maxTags = storage.MaxNames
 )
 
 // takeTags reads tags and groups off the origin's response, and takes the tags

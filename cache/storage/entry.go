@@ -233,7 +233,7 @@ func (e *entry) newer(o *entry) bool {
 
 // weigh computes what the judge weighs e by.
 func (e *entry) weigh() {
-	n := entryOverhead + e.base.size() + e.trailer.size()
+	n := entryOverhead + e.base.size() + e.head.Load().slot.size() + e.trailer.size()
 	if b := e.body.Load(); b != nil {
 		for _, p := range b.pieces {
 			n += p.c.slot.size()

@@ -16,10 +16,14 @@ import (
 // errHeldAlready: the whole is held, so a part of it adds nothing.
 var errHeldAlready = errors.New("storage: the whole is held already")
 
-// join makes e, a sealed part, the union of itself and what is held under the
-// same Key, Nominated and validator. Its chunks are shared with the entry it
+// join makes what p is to publish, a sealed part, the union of itself and what is held
+// under the same Key, Nominated and validator. Its chunks are shared with the entry it
 // replaces, which its readers may go on with. Under the shard's lock.
-func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
+//
+// What cannot be joined is replaced: what a purge has taken, and what has names that
+// the union could not all have (Names.Unite).
+func (m *Memory) join(s *shard, p *publication) error {
+	e := p.w.e
 	var held *entry
 	for o := s.live[e.key]; o != nil; o = o.next {
 		if o.nominates(e.Stored().Nominated) {
@@ -27,24 +31,28 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 			break
 		}
 	}
-	if held == nil || !sameRepresentation(held, e) || m.purged(held) {
+	if held == nil || !sameRepresentation(held, e) || m.purged(held, e) {
 		e.promote(e.body.Load())
-		return out, nil
+		return nil
 	}
 	old := held.body.Load()
 	if old.complete {
-		return out, errHeldAlready
+		return errHeldAlready
 	}
 	b := old.union(e.body.Load())
 	if n := b.bytesHeld(); n > m.maxObject {
-		return out, fmt.Errorf("%w: %d bytes of parts", ErrTooLarge, n)
+		return fmt.Errorf("%w: %d bytes of parts", ErrTooLarge, n)
 	}
-	// "The combined response" is no newer than its oldest part where purges
-	// are concerned.
-	e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
-	checked := &e.head.Load().checked
-	checked.Store(min(checked.Load(), held.head.Load().checked.Load()))
-	e.marks.Store(held.marks.Load())
+	if err := p.unite(held.Names()); err == errNotUnited {
+		e.promote(e.body.Load())
+		return nil
+	} else if err != nil {
+		return err
+	}
+	// Each part has been judged by the purges so far, by its own names (refused, purged).
+	// What they make together counts as stored now: judged again by all of its names, it
+	// would be taken by a purge of one that only the other part has, and got later.
+	e.sequence.Store(e.head.Load().checked.Load())
 	for _, p := range b.pieces {
 		p.c.retain()
 		m.arena.setOwner(p.c.slot, e)
@@ -59,14 +67,18 @@ func (m *Memory) join(s *shard, e *entry, out []*entry) ([]*entry, error) {
 		e.spare = append(e.spare, p.c)
 	}
 	e.promote(b)
-	return out, nil
+	return nil
 }
 
-// purged reports whether purges since held was judged last take it: by its own names,
-// which what it would be joined with need not have. Then it is not joined, but replaced.
-// Under the shard's lock.
-func (m *Memory) purged(held *entry) bool {
+// purged reports whether purges take held that e, a part, must not undo: by held's own
+// names, which e need not have. Those since it was judged last; and where it was made
+// stale or invalid, also those that did so after both were asked for. Under the shard's
+// lock.
+func (m *Memory) purged(held, e *entry) bool {
 	since := held.head.Load().checked.Load()
+	if held.flags()&(message.TermSoftPurged|message.TermInvalidated) != 0 {
+		since = min(since, max(held.sequence.Load(), e.sequence.Load()))
+	}
 	return m.ledger.Sequence() > since && m.ledger.Judge(held, since) != Live
 }
 

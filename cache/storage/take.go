@@ -29,10 +29,6 @@ func (s *shard) enlist(e *entry, x *nameindex.Naming) {
 		w = s.lists.Add(w, e.place, h)
 	}
 	s.words[e.place-1] = w
-	if e.marks.Load()&markPending != 0 { // of the parts that it was joined with
-		s.marked = append(s.marked, e.place)
-		e.m.marked.Add(1)
-	}
 }
 
 // rename has the lists lead to an entry by its names as they are now. Under the

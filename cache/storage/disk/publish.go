@@ -85,6 +85,8 @@ func (v *volume) publish(p *publication) error {
 // attempt is one attempt at publishing.
 func (v *volume) attempt(p *publication) error {
 	e := p.e
+	p.joined = false
+	e.renamed.Store(nil) // as it was before an attempt that joined it
 	var held *entry
 	if p.part {
 		if held = v.fetchVariant(&e.key, e.variant); held != nil {
@@ -110,7 +112,7 @@ func (v *volume) attempt(p *publication) error {
 		if (n == 0) != (held == nil) || n != 0 && !held.indexed.Load() {
 			return errMoved
 		}
-		if n != 0 && sameRepresentation(held, p) && !v.purged(held) {
+		if n != 0 && sameRepresentation(held, p) && !v.purged(held, e) {
 			var err error
 			if extents, err = v.join(p, held, extents); err != nil {
 				return err
@@ -138,32 +140,37 @@ func (v *volume) refused(p *publication) error {
 	return nil
 }
 
-// purged reports whether purges since held was judged last take it: by its own names,
-// which what it would be joined with need not have. Then it is not joined, but replaced.
-// Under the shard's lock.
-func (v *volume) purged(held *entry) bool {
+// purged reports whether purges take held that e, a part, must not undo: by held's own
+// names, which e need not have. Those since it was judged last; and where it was made
+// stale or invalid, also those that did so after both were asked for. Then it is not
+// joined, but replaced. Under the shard's lock.
+func (v *volume) purged(held, e *entry) bool {
 	since := held.checked.Load()
+	if held.Stored().Terms.Flags&(message.TermSoftPurged|message.TermInvalidated) != 0 {
+		since = min(since, max(held.sequence.Load(), e.sequence.Load()))
+	}
 	return v.o.Ledger.Sequence() > since && v.o.Ledger.Judge(held, since) != storage.Live
 }
 
-// join adds what is held of p's representation to the extents of p. Under the shard's
-// lock.
+// join adds what is held of p's representation to the extents of p, and its names to
+// p's; not where they are too many, for then it is replaced. Under the shard's lock.
 func (v *volume) join(p *publication, held *entry, extents []located) ([]located, error) {
 	b := held.body.Load()
 	if b.complete {
 		return nil, errHeldAlready
 	}
-	extents = union(b.locate(), extents)
-	if n := heldBy(extents); n > v.o.MaxObject || len(extents) > maxExtents {
+	all := union(b.locate(), extents)
+	if n := heldBy(all); n > v.o.MaxObject || len(all) > maxExtents {
 		return nil, fmt.Errorf("%w: %d bytes of parts", storage.ErrTooLarge, n)
 	}
-	// "The combined response" is no newer than its oldest part where purges are
-	// concerned.
 	e := p.e
-	e.sequence.Store(min(e.sequence.Load(), held.sequence.Load()))
-	e.checked.Store(min(e.checked.Load(), held.checked.Load()))
+	names, ok := e.names.Unite(held.Names())
+	if !ok {
+		return extents, nil
+	}
+	e.renamed.Store(&names)
 	p.joined = true
-	return extents, nil
+	return all, nil
 }
 
 // sameRepresentation reports whether held and p hold bytes of the same
@@ -196,19 +203,24 @@ func (v *volume) enter(s *shard, p *publication, extents []located) error {
 	}
 	naming := new(nameindex.Naming)
 	e.Names().Naming(e.key, naming)
-	b, r, err := v.writeHead(&headRecord{e: e, stored: &stored, sequence: e.sequence.Load(), checked: e.checked.Load(),
+	sequence := e.sequence.Load()
+	if p.joined {
+		// Each part has been judged by the purges so far, by its own names (refused, purged).
+		// What they make together counts as stored now: judged again by all of its names, it
+		// would be taken by a purge of one that only the other part has, and got later.
+		sequence = e.checked.Load()
+	}
+	b, r, err := v.writeHead(&headRecord{e: e, stored: &stored, sequence: sequence, checked: e.checked.Load(),
 		trailers: p.trailers, size: p.size, naming: naming}, extents, last, false)
 	if err != nil {
 		return err
-	}
-	if n := v.index.variant(s, &r.key, r.variant); p.joined && n != 0 {
-		r.flags |= s.row(n).flags & flagTakings
 	}
 	n := v.seat(s, r, &stored, naming)
 	if p.w != nil {
 		s.pending.Leave(e.key, &p.w.place)
 	}
 	e.trailers = p.trailers
+	e.sequence.Store(sequence)
 	e.head.Store(&stored)
 	e.row, e.seg, e.off = n, r.seg, r.off
 	s.open[n] = e

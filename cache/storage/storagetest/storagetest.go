@@ -94,6 +94,10 @@ func Run(t *testing.T, open Open) {
 		{"parts that are aborted", testPartsAborted},
 		{"parts that are followed", testPartsFollowed},
 		{"parts and sequences", testPartsSequence},
+		{"names of parts", testUnited},
+		{"names of parts in order", testUnitedOrder},
+		{"names of parts and refreshes", testUnitedRenamed},
+		{"names of parts within bounds", testUnitedBounds},
 		{"misuse", testMisuse},
 		{"close", testClose},
 		{"budget", testBudget},
@@ -106,6 +110,7 @@ func Run(t *testing.T, open Open) {
 	// Not in a bubble: rapid asks for the test's deadline.
 	t.Run("model", func(t *testing.T) { testModel(t, s) })
 	t.Run("taking", func(t *testing.T) { testTaking(t, s) })
+	t.Run("united", func(t *testing.T) { testUnitedModel(t, s) })
 }
 
 // fataler is what the helpers need of a *testing.T or a *rapid.T.
