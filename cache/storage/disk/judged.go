@@ -120,11 +120,14 @@ func (v *volume) placeFirst(r *record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s, err := v.place(r, make([]byte, headerSize), nil, true)
-	if err != nil {
+	switch {
+	case err == nil:
+		s.unpin()
+	case r.kind == kindDoubt: // the disk has become smaller: as soon as there is room, and before anything else
+		v.owe(owing{kind: kindDoubt})
+	default:
 		v.owedAll = true // it goes, then
-		return
 	}
-	s.unpin()
 }
 
 // setChecked changes how far each row has been judged.

@@ -23,7 +23,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &Store{o: s}
+	st := &Store{o: s, stop: make(chan struct{})}
 	if st.hot, err = newHot(s.Hot, min(s.chunk, readPiece)); err != nil {
 		return nil, err
 	}

@@ -142,8 +142,9 @@ func (st *Store) settleShares() {
 	if !changed {
 		return
 	}
-	undoubted := make([]bool, len(st.volumes))
+	due := make([]bool, len(st.volumes))
 	for i, v := range st.volumes {
+		now[i].change = newest + 1
 		kept := known[i].change == newest && known[i].same(&now[i]) && !missed[i]
 		if v.absent != nil || kept || !v.hasSegments() {
 			continue
@@ -153,22 +154,11 @@ func (st *Store) settleShares() {
 			why = "a disk that was absent is back: what is on it is validated before reuse"
 		}
 		v.o.Logger.Warn(why, "disk", v.dir)
-		if err := v.doubtAll(); err != nil {
-			v.o.Logger.Warn("that will be done once more at the next start", "disk", v.dir, "error", err)
-			undoubted[i] = true
-		}
+		v.doubt()
+		v.doubtOpen()
+		due[i] = true
 	}
-	without := st.without(undoubted)
-	for i, v := range st.volumes {
-		if v.absent != nil || undoubted[i] {
-			continue
-		}
-		now[i].change, now[i].without = newest+1, without
-		if err := v.writeShare(&now[i]); err != nil {
-			v.health.ioErrors.Add(1)
-			v.o.Logger.Warn("a disk does not know its share: it is validated before reuse at the next start", "disk", v.dir, "error", err)
-		}
-	}
+	st.settle(&settlement{shares: now, due: due})
 }
 
 // without returns which disks are absent, or as good as that, for a share.
@@ -191,12 +181,4 @@ func (v *volume) hasSegments() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.nextID > 1
-}
-
-// doubtAll makes everything on the disk invalid until it is validated; that survives
-// power loss unless there is an error.
-func (v *volume) doubtAll() error {
-	v.doubt()
-	v.doubtOpen()
-	return v.placeSynced(&record{kind: kindDoubt})
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,9 @@ type Store struct {
 	filling atomic.Int64  // bytes of memory in bodies being written
 	stats   counters
 	hot     *hot // nil without
+
+	stop     chan struct{} // closed by Close, for what is settling
+	settling sync.WaitGroup
 }
 
 // counters are Stats being counted.
@@ -288,27 +292,21 @@ func (st *Store) Close() error {
 	if st.closed.Swap(true) {
 		return nil
 	}
-	var errs []error
-	for _, v := range st.volumes {
-		errs = append(errs, v.shut())
+	settled := st.endSettling()
+	errs := make([]error, len(st.volumes))
+	var shut sync.WaitGroup
+	for i, v := range st.volumes { // at once: one that does not answer must not keep the others
+		shut.Go(func() { errs[i] = v.shut() })
 	}
+	shut.Wait()
 	st.hot.close()
-	return errors.Join(errs...)
+	return errors.Join(settled, errors.Join(errs...))
 }
 
 // shut closes a volume.
 func (v *volume) shut() error {
 	close(v.stop)
-	done := make(chan struct{})
-	go func() {
-		v.workers.Wait()
-		close(done)
-	}()
-	t := time.NewTimer(storage.FlushTimeout)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
+	if !within(&v.workers) {
 		return fmt.Errorf("disk: %s: not flushed within %v", v.dir, storage.FlushTimeout)
 	}
 	v.mu.Lock()

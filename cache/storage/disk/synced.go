@@ -65,6 +65,9 @@ func (v *volume) synced(s *segment) bool {
 		case <-v.stop:
 			t.Stop()
 			return false
+		case <-v.st.stop:
+			t.Stop()
+			return false
 		}
 	}
 }
