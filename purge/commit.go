@@ -58,6 +58,9 @@ type journal struct {
 
 	// Owned by the goroutine.
 	file    journalFile // nil: to be written anew
+	end     int64       // where its records end, and the next one goes
+	zeroed  int64       // where its reserve ends: at end, or behind
+	lean    bool        // no reserve is written: that failed
 	written uint64      // the newest sequence in the file
 	told    uint64      // how far synced was told
 	dirty   bool
@@ -66,7 +69,7 @@ type journal struct {
 
 	durable atomic.Uint64 // every purge up to it is on stable storage
 	compact atomic.Bool   // the whole is wanted anew
-	size    atomic.Int64
+	size    atomic.Int64  // end, for others: the reserve does not count
 	syncs   atomic.Int64
 	syncNS  atomic.Int64
 	failed  atomic.Int64
@@ -190,7 +193,7 @@ func (j *journal) giveUp(err error) error {
 		j.file = nil
 	}
 	j.failed.Add(1)
-	j.dirty = false
+	j.dirty, j.lean = false, true // it may be for want of room
 	j.retryAt = j.clock().Add(int64(retryInterval))
 	if !j.broken.Swap(true) {
 		j.health(err)
@@ -204,11 +207,12 @@ func (j *journal) giveUp(err error) error {
 // covers too, for the caller to end.
 func (j *journal) replace(b *batch) (covered *batch, err error) {
 	data, last, covered := j.whole()
-	f, replaced, err := writeJournal(j.fs, j.path, data)
+	f, zeroed, replaced, err := writeSpared(j.fs, j.path, data, true)
 	switch {
 	case err == nil:
 		_ = j.file.Close() // what it held is in the new one
-		j.adopt(f, data, last)
+		j.adopt(f, int64(len(data)), zeroed, last)
+		j.lean = zeroed == j.end
 	case !replaced:
 		if err = j.append(b); err == nil {
 			err = j.append(covered)
@@ -217,20 +221,27 @@ func (j *journal) replace(b *batch) (covered *batch, err error) {
 	return covered, err
 }
 
-// rewrite is replace where there is no file to go on with.
+// rewrite is replace where there is no file to go on with: with a reserve or, where
+// that fails, without.
 func (j *journal) rewrite() (covered *batch, err error) {
 	data, last, covered := j.whole()
-	f, _, err := writeJournal(j.fs, j.path, data)
+	f, zeroed, _, err := writeSpared(j.fs, j.path, data, !j.lean)
+	if err != nil && !j.lean {
+		j.lean = true // some file systems say only at the sync that there is no room
+		f, zeroed, _, err = writeSpared(j.fs, j.path, data, false)
+	}
 	if err == nil {
-		j.adopt(f, data, last)
+		j.adopt(f, int64(len(data)), zeroed, last)
 	}
 	return covered, err
 }
 
-func (j *journal) adopt(f journalFile, data []byte, last uint64) {
+// adopt goes on with a file that holds everything up to last.
+func (j *journal) adopt(f journalFile, end, zeroed int64, last uint64) {
 	j.file, j.dirty, j.written = f, false, last
+	j.end, j.zeroed = end, zeroed
 	j.durable.Store(last)
-	j.size.Store(int64(len(data)))
+	j.size.Store(end)
 	j.syncs.Add(1)
 }
 
@@ -238,11 +249,12 @@ func (j *journal) adopt(f journalFile, data []byte, last uint64) {
 // nobody has for a while.
 func (j *journal) append(b *batch) error {
 	if len(b.data) > 0 {
-		n, err := j.file.Write(b.data)
-		j.size.Add(int64(n))
-		if err != nil {
+		if _, err := j.file.WriteAt(b.data, j.end); err != nil {
 			return fmt.Errorf("purge: writing the journal: %w", err)
 		}
+		j.end += int64(len(b.data))
+		j.size.Store(j.end)
+		j.spare()
 		j.written = max(j.written, b.seq)
 		if !j.dirty {
 			j.dirty, j.syncAt = true, j.clock().Add(int64(syncDelay))
@@ -260,6 +272,22 @@ func (j *journal) append(b *batch) error {
 	j.dirty = false
 	j.durable.Store(j.written)
 	return nil
+}
+
+// spare writes another reserve where the last one is used up; the sync that the
+// records before it wait for is its own too. Where there is no room for it the records
+// have theirs all the same: from then on each makes the file longer, until the journal
+// is written anew.
+func (j *journal) spare() {
+	if j.end <= j.zeroed {
+		return
+	}
+	j.zeroed = j.end
+	if !j.lean {
+		var err error
+		j.zeroed, err = writeReserve(j.file, j.end)
+		j.lean = err != nil
+	}
 }
 
 // aside gives the journal another name, so that the next process finds none. It can

@@ -24,13 +24,68 @@ type forgetful struct {
 	failAt, failFor int
 	// noData: nothing can be written to files; names can be changed.
 	noData bool
+	// most is how long a file can get, in bytes. 0: as long as it likes.
+	most int64
 	// onSync, where not nil, is called before each sync of a file.
 	onSync func()
 }
 
+// inode is a file.
 type inode struct {
-	data   []byte
-	synced int // what of data survives a crash
+	data    []byte // as the process sees it
+	stable  []byte // as a crash leaves it
+	pending []extent
+}
+
+// extent is something that was written and not synced.
+type extent struct {
+	off  int64
+	data []byte
+}
+
+// stableInode is a file of which everything is on stable storage.
+func stableInode(data []byte) *inode {
+	return &inode{data: bytes.Clone(data), stable: bytes.Clone(data)}
+}
+
+// overwrite writes p at off into b, which grows by zeros where it must.
+func overwrite(b, p []byte, off int64) []byte {
+	if grown := int(off) + len(p) - len(b); grown > 0 {
+		b = append(b, make([]byte, grown)...)
+	}
+	copy(b[off:], p)
+	return b
+}
+
+// torn returns what a power loss leaves: of what was not synced the first n bytes.
+func (i *inode) torn(n int) []byte {
+	left := bytes.Clone(i.stable)
+	for _, e := range i.pending {
+		part := e.data[:min(n, len(e.data))]
+		left = overwrite(left, part, e.off)
+		n -= len(part)
+	}
+	return left
+}
+
+// sectorSize is what a disk writes whole or not at all, in bytes.
+const sectorSize = 512
+
+// scattered returns what a power loss leaves where sectors are written in any order: of
+// those that were not synced, counted from 0, the ones that arrived says so of.
+func (i *inode) scattered(arrived func(n int) bool) []byte {
+	left, n := bytes.Clone(i.stable), 0
+	for at := 0; at < len(i.data); at += sectorSize {
+		sector := i.data[at:min(at+sectorSize, len(i.data))]
+		if at+len(sector) <= len(i.stable) && bytes.Equal(sector, i.stable[at:at+len(sector)]) {
+			continue
+		}
+		if arrived(n) {
+			left = overwrite(left, sector, int64(at))
+		}
+		n++
+	}
+	return left
 }
 
 func newForgetful() *forgetful {
@@ -50,8 +105,7 @@ func (f *forgetful) crash(torn int) *forgetful {
 	defer f.mu.Unlock()
 	after := newForgetful()
 	for name, i := range f.kept {
-		n := min(len(i.data), i.synced+torn)
-		after.names[name] = &inode{bytes.Clone(i.data[:n]), n}
+		after.names[name] = stableInode(i.torn(torn))
 	}
 	after.kept = maps.Clone(after.names)
 	return after
@@ -63,7 +117,7 @@ func (f *forgetful) kill() *forgetful {
 	defer f.mu.Unlock()
 	after := newForgetful()
 	for name, i := range f.names {
-		after.names[name] = &inode{bytes.Clone(i.data), i.synced}
+		after.names[name] = &inode{bytes.Clone(i.data), bytes.Clone(i.stable), slices.Clone(i.pending)}
 		after.kept[name] = after.names[name]
 	}
 	return after
@@ -130,16 +184,19 @@ type openInode struct {
 	i *inode
 }
 
-// Write may write half of it and fail.
-func (o *openInode) Write(p []byte) (int, error) {
+// WriteAt may write half of it and fail.
+func (o *openInode) WriteAt(p []byte, off int64) (int, error) {
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
+	var err error
 	if o.f.fails() || o.f.noData {
-		o.i.data = append(o.i.data, p[:len(p)/2]...)
-		return len(p) / 2, errInjected
+		p, err = p[:len(p)/2], errInjected
+	} else if room := o.f.most - off; o.f.most > 0 && int64(len(p)) > room {
+		p, err = p[:max(room, 0)], errInjected
 	}
-	o.i.data = append(o.i.data, p...)
-	return len(p), nil
+	o.i.data = overwrite(o.i.data, p, off)
+	o.i.pending = append(o.i.pending, extent{off, bytes.Clone(p)})
+	return len(p), err
 }
 
 // Sync may fail, and what it was to keep is then lost.
@@ -150,10 +207,10 @@ func (o *openInode) Sync() error {
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	if o.f.fails() {
-		o.i.data = slices.Clone(o.i.data[:o.i.synced])
+		o.i.data, o.i.pending = bytes.Clone(o.i.stable), nil
 		return errInjected
 	}
-	o.i.synced = len(o.i.data)
+	o.i.stable, o.i.pending = o.i.torn(1<<62), nil
 	return nil
 }
 

@@ -330,13 +330,18 @@ func TestJournalLosesItsEnd(t *testing.T) {
 		mustPurge(t, l, Hard, must(ByTag(tag)))
 	}
 	whole := f.kill()
-	size := len(whole.names["j"].data)
+	size := int(l.journal.size.Load())
 	for cut := size; cut >= 0; cut-- {
 		left := whole.kill()
 		i := left.names["j"]
-		i.data, i.synced = i.data[:cut], cut
+		i.data = i.data[:cut]
 		if !unbelieved(t, left, d) && cut < size {
 			t.Fatalf("cut to %d of %d bytes, it is believed", cut, size)
+		}
+		left = whole.kill()
+		clear(left.names["j"].data[max(cut, headerSize):])
+		if !unbelieved(t, left, d) && cut < size-1 { // the end mark alone is not missed
+			t.Fatalf("with zeros from byte %d of %d on, it is believed", cut, size)
 		}
 	}
 	if unbelieved(t, whole.kill(), d) {

@@ -14,7 +14,7 @@ import (
 // The journal file, version 1. All numbers are little-endian; checksums are
 // CRC-32C (Castagnoli).
 //
-//	file    = header *record
+//	file    = header *record *zero
 //
 //	header  = offset  size
 //	               0     8  "edgepurg"
@@ -45,12 +45,18 @@ import (
 // its sequence may have been given by the process before and lost with it, so
 // they are never given again.
 //
-// What an interrupted write leaves at the end of the file is the beginning of a
-// record, or zeros where the file grew before its data arrived (which is what the
-// end mark tells from a record): a torn tail, which was never acknowledged and is
-// cut off. Anything else that does not read
-// is damage: purges that were acknowledged may be lost, and whoever relies on
-// the journal is told so by a new epoch.
+// The zeros are a reserve, reserveSize of them when they are written: a record that
+// takes the place of zeros changes nothing that the file system has to note in a
+// journal of its own (its length, where its blocks are), so that a sync writes the
+// record and no more. fallocate(2) would not do: that a block it has set aside was
+// written to must be noted when it is.
+//
+// What an interrupted write leaves behind the last record is the beginning of another,
+// and zeros for what did not arrive (which is what the end mark tells from a record):
+// a torn tail, which was never acknowledged and is cut off. Anything else that does
+// not read is damage: purges that were acknowledged may be lost, and whoever relies on
+// the journal is told so by a new epoch. So is what is left of a write of which a
+// later sector arrived and an earlier one did not: it cannot be told from damage.
 const (
 	journalMagic   = "edgepurg"
 	journalVersion = 1
@@ -61,12 +67,19 @@ const (
 	// maxRecord bounds a record's payload, in bytes: room for MaxSelectors of
 	// the longest.
 	maxRecord = 32 << 20
+	// reserveSize is how many zeros are written behind the records at a time, in
+	// bytes, and up to reserveAlign less: they end where a page does.
+	reserveSize  = 256 << 10
+	reserveAlign = 4 << 10
 	// maxJournal bounds what is read at start, in bytes. Compaction keeps the
 	// file far below.
 	maxJournal = 1 << 30
 
 	typePurge, typeStart = 1, 2
 )
+
+// reserve is zeros to write.
+var reserve [reserveSize]byte
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -112,7 +125,7 @@ func parseJournal(data []byte) (*contents, error) {
 		if !ok {
 			if !isTorn(rest) {
 				c.damage = fmt.Errorf("purge: the journal is damaged at offset %d", c.good)
-				c.salvage(rest[1:])
+				c.salvage(trimZeros(rest[1:]))
 			}
 			break
 		}
@@ -140,7 +153,8 @@ func (c *contents) parseHeader(data []byte) error {
 	return nil
 }
 
-// cutRecord returns the payload of the record that b begins with.
+// cutRecord returns the payload of the record that b begins with. One of which nothing
+// but the end mark is missing is whole: it did not arrive, or a zero took its place.
 func cutRecord(b []byte) ([]byte, bool) {
 	if len(b) < frameSize {
 		return nil, false
@@ -149,11 +163,15 @@ func cutRecord(b []byte) ([]byte, bool) {
 	if n < payloadMin || n > maxRecord || int64(n) > int64(len(b)-frameSize) {
 		return nil, false
 	}
-	payload := b[frameSize : frameSize+n]
-	if recordSum(b[:4], payload) != binary.LittleEndian.Uint32(b[4:]) {
-		return nil, false
+	payload, want := b[frameSize:frameSize+n], binary.LittleEndian.Uint32(b[4:])
+	most := recordSum(b[:4], payload[:n-1])
+	switch {
+	case crc32.Update(most, castagnoli, payload[n-1:]) == want:
+		return payload, true
+	case payload[n-1] == 0 && crc32.Update(most, castagnoli, []byte{endMark}) == want:
+		return append(bytes.Clone(payload[:n-1]), endMark), true
 	}
-	return payload, true
+	return nil, false
 }
 
 func recordSum(size, payload []byte) uint32 {
@@ -161,30 +179,31 @@ func recordSum(size, payload []byte) uint32 {
 }
 
 // isTorn reports whether rest, which does not begin with a record, is what an
-// interrupted write leaves: a record that the file ends within, and of which
-// there is nothing behind the end, or nothing but zeros.
+// interrupted write leaves: a record that ends before its end mark, and nothing but
+// zeros behind, or the end of the file.
+//
+// Its length alone says that more was to come, and a last record that is whole but for
+// a length that grew would be cut off as torn. But that one ends with its end mark, and
+// so whatever does is damage: of names cut short, a few end like that by chance.
 func isTorn(rest []byte) bool {
-	if len(bytes.TrimRight(rest, "\x00")) == 0 {
-		return true
+	arrived := trimZeros(rest)
+	if len(arrived) < frameSize {
+		return true // of a record that was whole there is more
 	}
-	if len(rest) < frameSize {
-		return true
-	}
-	n := binary.LittleEndian.Uint32(rest)
-	if n < payloadMin || n > maxRecord {
+	n := binary.LittleEndian.Uint32(arrived)
+	switch {
+	case n < payloadMin || n > maxRecord:
+		return false
+	case int64(len(arrived)) >= frameSize+int64(n): // its last byte at least
+		return false
+	case len(arrived) >= frameSize+payloadMin && arrived[len(arrived)-1] == endMark:
 		return false
 	}
-	if int64(n) > int64(len(rest)-frameSize) {
-		// Or its length was changed, and it is whole without.
-		var size [4]byte
-		binary.LittleEndian.PutUint32(size[:], uint32(len(rest)-frameSize))
-		whole := recordSum(size[:], rest[frameSize:]) == binary.LittleEndian.Uint32(rest[4:])
-		return !whole && !holdsRecord(rest[1:])
-	}
-	// Whole by its length, and its end zeros that never arrived.
-	end := rest[frameSize+n-1:]
-	return len(bytes.TrimRight(end, "\x00")) == 0 && !holdsRecord(rest[1:])
+	return !holdsRecord(arrived[1:])
 }
+
+// trimZeros returns b without the zeros that it ends with.
+func trimZeros(b []byte) []byte { return bytes.TrimRight(b, "\x00") }
 
 // maxSalvage bounds how far a record is looked for behind damage, in bytes: the
 // search reads each offset, and a length that happens to look right costs a
@@ -327,16 +346,27 @@ func readJournal(fs filesystem, path string) (*contents, error) {
 	return c, nil
 }
 
-// writeJournal writes a whole journal in the place of the one at path, and
-// returns it open for appending. What was at path stays until the new one is on
+// writeJournal writes a whole journal in the place of the one at path, without a
+// reserve, and returns it open for more. What was at path stays until the new one is on
 // stable storage; replaced says, with an error too, whether it is gone.
 func writeJournal(fs filesystem, path string, data []byte) (f journalFile, replaced bool, err error) {
+	f, _, replaced, err = writeSpared(fs, path, data, false)
+	return f, replaced, err
+}
+
+// writeSpared is writeJournal with a reserve, where spare says so. zeroed is where that
+// ends: earlier than asked for where there is no room.
+func writeSpared(fs filesystem, path string, data []byte, spare bool) (f journalFile, zeroed int64, replaced bool, err error) {
 	temporary := path + ".new"
 	f, err = fs.Create(temporary)
 	if err != nil {
-		return nil, false, fmt.Errorf("purge: writing a journal: %w", err)
+		return nil, 0, false, fmt.Errorf("purge: writing a journal: %w", err)
 	}
-	_, err = f.Write(data)
+	_, err = f.WriteAt(data, 0)
+	zeroed = int64(len(data))
+	if err == nil && spare {
+		zeroed, _ = writeReserve(f, zeroed)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -348,14 +378,21 @@ func writeJournal(fs filesystem, path string, data []byte) (f journalFile, repla
 		err = fs.SyncDir(path)
 	}
 	if err != nil {
-		return nil, replaced, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+		return nil, 0, replaced, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
 	}
-	return f, true, nil
+	return f, zeroed, true, nil
+}
+
+// writeReserve writes a reserve from end on and returns where it ends, with an error
+// too. What was written of it by then is zeros, which say nothing.
+func writeReserve(f journalFile, end int64) (zeroed int64, err error) {
+	n, err := f.WriteAt(reserve[:reserveSize-end%reserveAlign], end)
+	return end + int64(n), err
 }
 
 // journalFile is an open journal.
 type journalFile interface {
-	io.Writer
+	io.WriterAt
 	io.Closer
 	// Sync puts what was written on stable storage: fdatasync.
 	Sync() error

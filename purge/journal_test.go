@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,15 +56,17 @@ func TestJournalRoundTrip(t *testing.T) {
 	}
 }
 
-// TestJournalTornAnywhere: cut at any byte, or with its end replaced by zeros,
-// what was whole is read and the rest is a torn tail.
+// TestJournalTornAnywhere: cut at any byte, or with its end replaced by zeros, of the
+// length it had or with a reserve, what was whole is read and the rest is a torn tail.
+// A record that lacks no more than its end mark, which a zero is in the place of, is
+// whole.
 func TestJournalTornAnywhere(t *testing.T) {
 	data, ends := written()
 	for n := headerSize; n < len(data); n++ {
 		zeros := append(bytes.Clone(data[:n]), make([]byte, len(data)-n)...)
-		for _, torn := range [][]byte{data[:n], zeros} {
+		for _, torn := range [][]byte{data[:n], zeros, spared(data[:n])} {
 			c, whole := parse(t, torn), 0
-			for whole < len(ends)-1 && bytes.HasPrefix(torn, data[:ends[whole+1]]) {
+			for whole < len(ends)-1 && bytes.HasPrefix(torn, data[:ends[whole+1]-1]) && len(torn) >= ends[whole+1] {
 				whole++
 			}
 			if c.damage != nil || c.good != int64(ends[whole]) || len(c.records) != max(whole-1, 0) {
@@ -71,25 +76,59 @@ func TestJournalTornAnywhere(t *testing.T) {
 	}
 }
 
-// TestJournalFlippedAnywhere: a bit that flips anywhere is noticed, and costs at
-// most the record it is in.
-func TestJournalFlippedAnywhere(t *testing.T) {
-	data, ends := written()
-	for i := range data {
-		for bit := range 8 {
-			flipped := bytes.Clone(data)
-			flipped[i] ^= 1 << bit
-			c, err := parseJournal(flipped)
-			switch {
-			case i < 8:
-				if !errors.Is(err, errForeign) {
-					t.Fatalf("byte %d: %v; want it left alone", i, err)
+// spared returns a journal with a reserve behind it.
+func spared(data []byte) []byte { return append(bytes.Clone(data), make([]byte, 600)...) }
+
+// TestJournalChangedAnywhere: any byte that becomes another is noticed, with a reserve
+// behind the records and without, and costs at most the record it is in; or nothing is
+// lost by it.
+func TestJournalChangedAnywhere(t *testing.T) {
+	whole, ends := written()
+	for _, data := range [][]byte{whole, spared(whole)} {
+		for i := range len(whole) {
+			for by := 1; by < 256; by++ {
+				changed := bytes.Clone(data)
+				changed[i] ^= byte(by)
+				c, err := parseJournal(changed)
+				switch {
+				case i < 8:
+					if !errors.Is(err, errForeign) {
+						t.Fatalf("byte %d: %v; want it left alone", i, err)
+					}
+				case err != nil:
+					t.Fatalf("byte %d, changed by %#x: %v", i, by, err)
+				case c.damage == nil && (len(c.records) != len(ends)-2 || i < headerSize || changed[i] != 0):
+					t.Fatalf("byte %d, changed by %#x: no damage seen, %d records", i, by, len(c.records))
+				case i >= headerSize && len(c.records) < len(ends)-3:
+					t.Fatalf("byte %d, changed by %#x: only %d records left", i, by, len(c.records))
 				}
-			case err != nil || c.damage == nil:
-				t.Fatalf("byte %d, bit %d: %v, no damage seen", i, bit, err)
-			case i >= headerSize && len(c.records) < len(ends)-3:
-				t.Fatalf("byte %d, bit %d: only %d records left", i, bit, len(c.records))
 			}
+		}
+	}
+}
+
+// TestJournalChangedAtRandom: several bytes of a record change at once, whichever it is.
+// That is noticed, or nothing is lost by it; but for a last record that has not even its
+// end mark any more: that looks like a torn one, and only the disks' positions tell.
+func TestJournalChangedAtRandom(t *testing.T) {
+	whole, ends := written()
+	dice := rand.New(rand.NewPCG(1, 2))
+	for range 30_000 {
+		data := whole
+		if dice.IntN(2) == 0 {
+			data = spared(whole)
+		}
+		changed := bytes.Clone(data)
+		k := dice.IntN(len(ends) - 1)
+		begin, end := ends[k], ends[k+1]
+		for range 1 + dice.IntN(6) {
+			changed[begin+dice.IntN(end-begin)] = byte(dice.Uint32())
+		}
+		if end == len(whole) && changed[end-1] != endMark {
+			continue
+		}
+		if c := parse(t, changed); c.damage == nil && len(c.records) != len(ends)-2 {
+			t.Fatalf("record %d, %x instead of %x: no damage seen, %d records", k, changed[begin:end], data[begin:end], len(c.records))
 		}
 	}
 }
@@ -158,7 +197,7 @@ func TestDamagedJournalIsKeptAside(t *testing.T) {
 	before := l.epoch
 	_ = l.Close()
 	data := f.names["j"].data
-	data[len(data)/2] ^= 1
+	data[l.journal.size.Load()/2] ^= 1
 	l = open(t, Options{Path: "j", files: f})
 	if l.epoch == before || f.names["j.damaged"] == nil || !bytes.Equal(f.names["j.damaged"].data, data) {
 		t.Error("damage goes unnoticed, or the damaged file is not kept")
@@ -225,20 +264,134 @@ func purgeSome(t *testing.T, f *forgetful) (acknowledged []string) {
 	return acknowledged
 }
 
-func wantInForce(t *testing.T, when string, f *forgetful, tags []string) {
+// wantInForce wants tags to be purged for a process that starts with what is left in f,
+// and that nothing of it is damaged, unless it may be.
+func wantInForce(t *testing.T, when string, f *forgetful, tags []string, damaged ...bool) {
 	t.Helper()
 	l, err := Open(Options{Path: "j", files: f, Clock: clock})
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
 	}
 	defer l.Close()
-	if len(tags) > 0 && f.names["j.damaged"] != nil {
+	if len(tags) > 0 && f.names["j.damaged"] != nil && !slices.Contains(damaged, true) {
 		t.Errorf("%s: what a crash leaves is taken for damage", when)
 	}
 	for _, tag := range tags {
 		if l.Judge(thing{tags: []string{tag}}.entry(), 0) != storage.Removed {
 			t.Errorf("%s: the acknowledged purge %s is lost", when, tag)
 		}
+	}
+}
+
+// TestSectorsInAnyOrder: the power goes during a write of several sectors, of which any
+// arrive. What was acknowledged before is in force all the same, whether what is left is
+// taken for a torn tail or for damage; and where they arrived in order it is no damage.
+func TestSectorsInAnyOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForgetful()
+		l := open(t, Options{Path: "j", files: f})
+		var acknowledged []string
+		for i := range 40 { // more than a sector
+			acknowledged = append(acknowledged, fmt.Sprint("a", i))
+			mustPurge(t, l, Hard, must(ByTag(acknowledged[i])))
+		}
+		for i := range 40 {
+			if err := l.Invalidate(must(ByTag(fmt.Sprint("a-name-that-is-somewhat-longer-", i)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait() // until they are written: they are synced a second later
+		last := l.Sequence()
+		for pick := range 1 << 7 {
+			left, inOrder := f.crash(0), pick&(pick+1) == 0
+			left.names["j"] = stableInode(f.kept["j"].scattered(func(i int) bool { return pick>>i&1 == 1 }))
+			wantInForce(t, fmt.Sprintf("sectors %b", pick), left, acknowledged, !inOrder)
+			if n := bytes.Count(left.names["j"].data, []byte("a-name")); pick == 0 && n != 0 || pick == 1<<7-1 && n != 40 {
+				t.Fatalf("sectors %b: %d of what was not synced", pick, n)
+			}
+			if next := open(t, Options{Path: "j", files: left}); next.Sequence() <= last {
+				t.Fatalf("sectors %b: a number may be given twice", pick)
+			}
+		}
+	})
+}
+
+// TestReserve: records take the place of zeros, which do not count as the journal's
+// size; when these are used up there are more. Each power loss in between leaves what
+// was acknowledged, and no damage.
+func TestReserve(t *testing.T) {
+	f := newForgetful()
+	l := open(t, Options{Path: "j", files: f})
+	length := func() int64 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return int64(len(f.names["j"].data))
+	}
+	if n := l.journal.size.Load(); n >= 200 || l.Stats().JournalBytes != n || length() != reserveSize {
+		t.Errorf("new: %d bytes of %d", n, length())
+	}
+	long := strings.Repeat("x", 1000)
+	var tags []string
+	for used := int64(0); used < reserveSize*5/2; {
+		tags = append(tags, fmt.Sprint(long, len(tags)))
+		before := length()
+		mustPurge(t, l, Hard, must(ByTag(tags[len(tags)-1])))
+		used = l.journal.size.Load()
+		if grew := length() - before; length() < used || length()%reserveAlign != 0 || grew > 0 && used <= before {
+			t.Fatalf("%d bytes used of %d, of which %d are new", used, length(), grew)
+		}
+		if len(tags)%50 == 0 || length() > before {
+			wantInForce(t, fmt.Sprintf("%d bytes used", used), f.crash(0), tags)
+			wantInForce(t, fmt.Sprintf("%d bytes used", used), f.crash(sectorSize), tags)
+		}
+	}
+	// A batch that is longer than a reserve.
+	var all []Selector
+	for i := range 300 {
+		all = append(all, must(ByTag(fmt.Sprint(long, "-", i))))
+	}
+	mustPurge(t, l, Hard, all...)
+	wantInForce(t, "a long one", f.crash(0), tags)
+	if used := l.journal.size.Load(); length() < used+reserveSize-reserveAlign {
+		t.Errorf("behind a long one: %d bytes used of %d", used, length())
+	}
+}
+
+// TestNoRoomForTheReserve: where only the records fit they are written, whether it is at
+// the start or later that there is no room for more.
+func TestNoRoomForTheReserve(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, most := range []int64{100, 1000, reserveSize - 1, reserveSize, reserveSize + 5000, 2 * reserveSize} {
+		f := newForgetful()
+		f.most = most
+		l := open(t, Options{Path: "j", files: f})
+		var tags []string
+		for {
+			tag := fmt.Sprint(long, len(tags))
+			if l.journal.size.Load()+recordCost(&record{Purge: Purge{Selectors: []Selector{must(ByTag(tag))}}})+8 > most {
+				break
+			}
+			mustPurge(t, l, Hard, must(ByTag(tag)))
+			tags = append(tags, tag)
+		}
+		wantInForce(t, fmt.Sprintf("room for %d bytes", most), f.crash(0), tags)
+		wantNotDurable(t, l, long)
+		f.mu.Lock()
+		f.most = 0
+		f.mu.Unlock()
+		mustPurge(t, l, Hard, must(ByTag("again")))
+		wantInForce(t, "there is room again", f.crash(0), append(tags, "again", long))
+		if int64(len(f.names["j"].data)) != l.journal.size.Load() {
+			t.Error("a reserve is written where there may be no room")
+		}
+		l.journal.compact.Store(true)
+		if err := l.journal.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(f.names["j"].data)) < l.journal.size.Load()+reserveSize-reserveAlign {
+			t.Error("written anew, it has no reserve")
+		}
+		wantInForce(t, "and anew", f.crash(0), append(tags, "again", long))
 	}
 }
 
@@ -339,6 +492,7 @@ func FuzzJournal(f *testing.F) {
 	data, ends := written()
 	f.Add(data)
 	f.Add(data[:ends[3]+5])
+	f.Add(spared(data[:ends[3]+5]))
 	f.Add(append(bytes.Clone(data[:ends[2]]), data[ends[3]:]...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseJournal(data)

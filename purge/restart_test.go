@@ -43,8 +43,7 @@ func (v vfsFiles) ReadFile(name string, most int64) ([]byte, error) {
 
 func (v vfsFiles) Create(name string) (journalFile, error) {
 	_ = v.fs.Remove(name)
-	f, err := v.fs.Create(name)
-	return &vfsFile{File: f}, err
+	return v.fs.Create(name)
 }
 
 func (v vfsFiles) Rename(from, to string) error { return v.fs.Rename(from, to) }
@@ -56,18 +55,6 @@ func (v vfsFiles) Lock(name string) (func(), error) {
 		return nil, err
 	}
 	return func() { _ = l.Close() }, nil
-}
-
-// vfsFile appends.
-type vfsFile struct {
-	vfs.File
-	end int64
-}
-
-func (f *vfsFile) Write(p []byte) (int, error) {
-	n, err := f.WriteAt(p, f.end)
-	f.end += int64(n)
-	return n, err
 }
 
 // fault is what is wrong with a part of the filesystem.
