@@ -15,8 +15,6 @@ const (
 	check    kind = "check"    // a question, answered yes or no: neither is a fault
 )
 
-var kinds = []kind{required, optimal, check}
-
 // test is the definition of a test, as far as it matters here.
 type test struct {
 	ID          string   `json:"id"`

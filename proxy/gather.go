@@ -177,13 +177,14 @@ func (g *gathering) obtain(missed statemachine.Range) (*gain, error) {
 	if y.endpoint != "" {
 		x.endpoint = y.endpoint
 	}
-	if g := y.gain; g.entry != nil || g.fill != nil || g.up != nil {
-		return g, nil
+	brought := y.gain
+	if brought.entry != nil || brought.fill != nil || brought.up != nil {
+		return brought, nil
 	}
-	if y.gain.err == nil {
-		y.gain.err = y.err
+	if brought.err == nil {
+		brought.err = y.err
 	}
-	return nil, fmt.Errorf("%w: nothing brought the bytes from %d on: %v", storage.ErrAborted, missed.Start, y.gain.err)
+	return nil, fmt.Errorf("%w: nothing brought the bytes from %d on: %v", storage.ErrAborted, missed.Start, brought.err)
 }
 
 // take keeps what an action would have sent, if it would have sent anything.

@@ -3,10 +3,18 @@
 // the handlers here do, with the store, the lock, the pool and the codec.
 //
 // A request walks: connection.go (the loop over one connection), exchange.go
-// (the driver: action, event, action ...), then the handler of each action:
-// lookup.go, fetch.go, fill.go, serve.go, relay.go, fail.go, tunnel.go.
-// fields.go says what changes in the fields, key.go what the key is, route.go
-// which rules apply.
+// (the driver: action, event, action ...; looking up and queueing), then the handler
+// of each action: fetch.go, fill.go, serve.go, relay.go, fail.go; refresh.go and
+// tunnel.go are what outlives it.
+//
+// An answer is sent by serve.go, one range or several by ranges.go, from files where
+// that can be by sendfile.go. Where its bytes come from more than one place, gather.go
+// reads them, and run.go keeps two exchanges from fetching the same chunk. Where the
+// store fails in its middle, lasting.go goes on, by repeat.go without a strong validator.
+//
+// route.go says which rules apply, key.go and searchkey.go what the key is, fields.go
+// what changes in the fields, tags.go what purges know a response by, and purge.go what
+// exchanges purge themselves.
 package proxy
 
 import (

@@ -49,7 +49,7 @@ func (v *volume) checkpoint(s *segment) {
 	}
 	if err := v.writeIdx(s, packNotes(s, notes, &naming)); err != nil {
 		v.health.ioErrors.Add(1)
-		v.o.Logger.Warn("a segment has no checkpoint: it will be read at the next start", "disk", v.dir, "segment", s.id, "error", err)
+		v.o.Logger.Warn("a segment has no checkpoint: it will be read at the next start", "disk", v.dir, "segment", v.name(s.id), "error", err)
 	}
 	if s.gone.Load() { // reclaimed meanwhile: who did may have looked for it before it was there
 		v.forgetIdx(s.id)

@@ -16,7 +16,7 @@ import (
 // worth having, else all of it. Whoever reads from e goes on with what it has opened.
 // Counting is the caller's.
 func (v *volume) mend(e *entry, x *located) {
-	v.o.Logger.Warn("damage was found; what it lies in is dropped", "disk", v.dir, "segment", x.seg, "offset", x.off, "length", x.length)
+	v.o.Logger.Warn("damage was found; what it lies in is dropped", "disk", v.dir, "segment", v.name(x.seg), "offset", x.off, "length", x.length)
 	if v.keepRest(e, x) {
 		v.suspect(e)
 		return

@@ -168,7 +168,7 @@ func (v *volume) load(r *row) (*entry, error) {
 	rec, f, err := openHead(b, r)
 	if err != nil {
 		v.health.damaged.Add(1)
-		v.o.Logger.Warn("a damaged record was dropped", "disk", v.dir, "segment", r.seg, "offset", r.off)
+		v.o.Logger.Warn("a damaged record was dropped", "disk", v.dir, "segment", v.name(r.seg), "offset", r.off)
 		return nil, err
 	}
 	names, err := storage.OpenNames(f.names)

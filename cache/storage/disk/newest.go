@@ -36,7 +36,7 @@ func newestLine(id uint32) []byte {
 
 // parseNewest returns the number that a line has; 0 where it is no such line.
 func parseNewest(line []byte) (id uint32) {
-	if _, err := fmt.Sscanf(string(line), newestFormat, &id); err != nil || !bytes.Equal(line, newestLine(id)) {
+	if _, err := fmt.Sscanf(string(line), newestFormat, &id); err != nil || id > maxNumber || !bytes.Equal(line, newestLine(id)) {
 		return 0
 	}
 	return id
@@ -78,7 +78,7 @@ func (v *volume) noteNewest(id uint32) {
 	v.health.ioErrors.Add(1)
 	if v.unnoted != id {
 		v.unnoted = id
-		v.o.Logger.Warn("it cannot be noted which segment is the newest", "disk", v.dir, "segment", id, "error", err)
+		v.o.Logger.Warn("it cannot be noted which segment is the newest", "disk", v.dir, "segment", v.name(id), "error", err)
 	}
 }
 

@@ -96,7 +96,7 @@ func (v *volume) reclaim(s *segment) {
 func (v *volume) forgetFile(s *segment) {
 	if err := v.o.FS.Remove(v.name(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.health.ioErrors.Add(1)
-		v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", s.id, "error", err)
+		v.o.Logger.Warn("a reclaimed segment cannot be removed", "disk", v.dir, "segment", v.name(s.id), "error", err)
 	}
 }
 

@@ -19,15 +19,16 @@ func (v *volume) replay(ids []uint32) error {
 	started := v.o.Clock()
 	lastLine := started
 	for i, id := range ids {
-		if i > 0 && id != ids[i-1]+1 {
-			p.damaged = true // what lay between is lost
+		if i > 0 && id != ids[i-1]+1 { // what lay between is lost
+			v.o.Logger.Warn("segments are lost: what was stored before them is validated before reuse", "disk", v.dir, "first", v.name(ids[i-1]+1), "last", v.name(id-1))
+			p.damaged = true
 		}
 		if err := p.segment(id, len(ids)-1-i); err != nil {
 			if errors.Is(err, errVersion) {
 				return fmt.Errorf("disk: %s: %w; run the version that wrote it, or empty the directory", v.name(id), err)
 			}
 			v.health.ioErrors.Add(1)
-			v.o.Logger.Warn("a segment cannot be read", "disk", v.dir, "segment", id, "error", err)
+			v.o.Logger.Warn("a segment cannot be read", "disk", v.dir, "segment", v.name(id), "error", err)
 			p.damaged = true
 		}
 		v.o.Progress(v.dir, i+1, len(ids))

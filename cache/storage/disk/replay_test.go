@@ -2,6 +2,8 @@ package disk
 
 import (
 	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +20,11 @@ func TestReclaimAfterALostSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewMem()
 		var st *Store
+		var log bytes.Buffer // read it when the store is closed
 		open := func() {
 			var err error
-			if st, err = Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: fs, SegmentSize: 64 << 10}); err != nil {
+			if st, err = Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: fs, SegmentSize: 64 << 10,
+				Logger: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -49,6 +53,9 @@ func TestReclaimAfterALostSegment(t *testing.T) {
 				e.Release()
 			}
 			stop()
+		}
+		if n := strings.Count(log.String(), "segments are lost"); n != 2 || !strings.Contains(log.String(), "first=/disk/00000003.seg last=/disk/00000003.seg") {
+			t.Errorf("the log of two starts names the loss %d times:\n%s", n, log.String())
 		}
 		open()
 		defer stop()

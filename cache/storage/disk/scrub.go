@@ -238,7 +238,7 @@ func (c *scrub) slice(s *segment, n int64) {
 // begin within a record, which is no damage.
 func (c *scrub) skip(err error) {
 	c.v.health.ioErrors.Add(1)
-	c.v.o.Logger.Warn("a segment cannot be read", "disk", c.v.dir, "segment", c.id, "offset", c.off, "error", err)
+	c.v.o.Logger.Warn("a segment cannot be read", "disk", c.v.dir, "segment", c.v.name(c.id), "offset", c.off, "error", err)
 	c.off = pad(c.off + scrubSlice)
 	c.bad = true
 	c.rest = c.v.o.Clock().Add(scrubRest * int64(scrubSlow))
