@@ -174,11 +174,15 @@ func (v *volume) list() (ids []uint32, strays []string, lost uint32, err error) 
 	return ids, strays, lost, nil
 }
 
+// maxNumber bounds the numbers of segments that are believed: none that we wrote comes
+// near it, and those that follow it must not overflow.
+const maxNumber = 1 << 31
+
 // numberOf returns the number of the segment that a file belongs to by its name.
 func numberOf(name, suffix string) (uint32, bool) {
 	hex, ok := strings.CutSuffix(name, suffix)
 	id, err := strconv.ParseUint(hex, 16, 32)
-	return uint32(id), ok && len(hex) == 8 && err == nil && id > 0
+	return uint32(id), ok && len(hex) == 8 && err == nil && id > 0 && id <= maxNumber
 }
 
 // clear removes strays. They would take room that nothing counts.
