@@ -29,9 +29,10 @@ import (
 type film struct {
 	size  int64
 	etag  string
-	slow  time.Duration // between pieces of 64 KiB
-	head  time.Duration // before the head
-	whole bool          // ranges are ignored
+	slow  time.Duration            // between pieces of 64 KiB
+	head  time.Duration            // before the head
+	whole bool                     // ranges are ignored
+	names func(chunk int64) string // more lines of the head, by the first chunk of what is sent; may be nil
 
 	mu     sync.Mutex
 	asked  []string
@@ -73,6 +74,9 @@ func (f *film) serve(c *originConn) bool {
 	head := fmt.Sprintf("HTTP/1.1 %s\r\nCache-Control: max-age=3600\r\nETag: \"%s\"\r\nContent-Length: %d\r\n", status, f.etag, last+1-first)
 	if status[0:3] == "206" {
 		head += fmt.Sprintf("Content-Range: bytes %d-%d/%d\r\n", first, last, f.size)
+	}
+	if f.names != nil {
+		head += f.names(first / filmChunk)
 	}
 	if _, err := io.WriteString(c, head+"\r\n"); err != nil {
 		return false
