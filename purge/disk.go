@@ -27,6 +27,9 @@ import (
 //     purges, and it becomes another, with a new epoch. Then each disk is attached, and
 //     one whose position is of another epoch, Missed, or before what the journal still
 //     holds, is soft-purged whole. Only when that is durable does its position move.
+//
+// Where the journal is on one of the disks itself, the positions tell also which of
+// several journals is believed: place.go.
 
 // Missed is the position of a disk that may hold what was purged without the journal's
 // knowing.

@@ -23,6 +23,9 @@ type Options struct {
 	// Positions are those of the disks that will be attached, read before anything
 	// else has happened: by them a journal that is not whole is known.
 	Positions []Position
+	// Places, with an empty Path, are all the disks that will be attached or are absent, in
+	// the order in which the journal is looked for on them. They have the positions.
+	Places []Place
 	// Clock tells the time. Required.
 	Clock storage.Clock
 	// Logger gets what an operator should know. Default: none.
@@ -96,6 +99,12 @@ func Open(o Options) (*Ledger, error) {
 	l.guards.init(l.log, l.clock)
 	_, _ = rand.Read(l.epoch[:]) // never fails
 	l.index.Store(newIndex())
+	if o.Path == "" && len(o.Places) > 0 {
+		if err := l.settleAmong(&o); err != nil {
+			return nil, err
+		}
+		return l, nil
+	}
 	if o.Path == "" {
 		return l, nil
 	}
@@ -118,22 +127,33 @@ func (l *Ledger) replay(o *Options) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c == nil:
+	another := c != nil && c.damage == nil && c.lost(o.Positions)
+	if another {
+		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and disks count as purged", "path", path)
+	}
+	return l.takeOver(fs, path, c, another)
+}
+
+// takeOver goes on with a journal at path, with what was there: nil for nothing.
+// another: under the epoch that the ledger has. With an error it can be called again,
+// for another path.
+func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool) error {
+	if c == nil {
 		c = &contents{epoch: l.epoch}
-	case c.damage != nil:
+	}
+	if c.damage != nil {
 		l.log.Error("the purge journal is damaged: what can be read of it is kept, and disks count as purged", "path", path, "error", c.damage)
 		if err := fs.Rename(path, path+".damaged"); err != nil {
 			return fmt.Errorf("purge: keeping a damaged journal aside: %w", err)
 		}
-		c.epoch = l.epoch
-	case c.lost(o.Positions):
-		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and disks count as purged", "path", path)
-		c.epoch = l.epoch
 	}
-	l.epoch, l.floor = c.epoch, c.floor
-	x := l.index.Load()
+	if c.damage == nil && !another {
+		l.epoch = c.epoch
+	}
+	l.floor, l.records, l.named = c.floor, nil, 0
+	x := newIndex()
 	x.floor = c.floor
+	l.index.Store(x)
 	for i := range c.records {
 		r := &c.records[i]
 		x.insert(r, false)

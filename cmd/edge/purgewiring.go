@@ -19,18 +19,18 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 			return fmt.Errorf("admin.tokens_file: %w", err)
 		}
 	}
-	positions, err := n.findDisks()
-	if err != nil {
+	o := purge.Options{Path: n.config.Journal.Path, Clock: clock, Logger: n.log}
+	if o.Places, err = n.findDisks(); err != nil {
 		return err
 	}
-	path, err := n.journalPath()
-	if err != nil {
-		return err
+	for _, p := range o.Places {
+		if p.Away == nil {
+			o.Positions = append(o.Positions, p.Position)
+		}
 	}
-	n.ledger, err = purge.Open(purge.Options{Path: path, Positions: positions, Clock: clock, Logger: n.log})
-	if err != nil {
+	if n.ledger, err = purge.Open(o); err != nil {
 		n.ledger = nil
-		return fmt.Errorf("journal.path: %w%s", err, n.journalHint(err))
+		return fmt.Errorf("journal.path: %w", err)
 	}
 	return nil
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,66 +13,53 @@ import (
 	"edge/purge"
 )
 
-// journalName is the purge journal's name beside the first disk, where
-// journal.path names no other.
+// journalName is the purge journal's name on the disk that it is on, where journal.path
+// names no other place. What is stored on disks must not outlive the memory of what was
+// purged, so disks imply a journal.
 const journalName = "purges.journal"
 
-// journalPath returns where the purge journal is; "" for nowhere. What is stored on
-// disks must not outlive the memory of what was purged, so disks imply a journal.
-func (n *node) journalPath() (string, error) {
-	path, disks := n.config.Journal.Path, n.config.Cache.Disk
-	if path != "" || len(disks) == 0 {
-		return path, nil
-	}
-	if err := os.MkdirAll(disks[0].Path, 0o750); err != nil {
-		return "", fmt.Errorf("cache.disk[0].path: %w%s", err, n.journalHint(err))
-	}
-	return filepath.Join(disks[0].Path, journalName), nil
-}
-
-// journalHint is added to what is wrong with the first of several disks where the journal is
-// there: the node could do without the disk, but not without the journal. "" where it is not
-// the disk that is wrong.
-func (n *node) journalHint(err error) string {
-	var disk *fs.PathError
-	if n.config.Journal.Path != "" || len(n.config.Cache.Disk) < 2 || !errors.As(err, &disk) {
-		return ""
-	}
-	return " (the purge journal is on the first disk where journal.path names no other file; to go on without that disk, name one: " +
-		"what is on the others is then validated before it is used)"
-}
-
 // findDisks says how far each disk knows the purge journal, before that is opened. Of a
-// disk that cannot be read nobody can tell, and were the worst assumed, the journal would
-// go on as another, and all that the others have would have to be validated. So such a
-// disk is away: it is not opened either, even if it could be by then, and what is on it
-// is caught up with at a later start. Where no disk is left, that is an error.
-func (n *node) findDisks() ([]purge.Position, error) {
+// disk that cannot be read nobody can tell; so such a disk is away: it is not opened
+// either, even if it could be by then, and what is on it is caught up with at a later
+// start. Where no disk is left, that is an error.
+func (n *node) findDisks() ([]purge.Place, error) {
 	disks := n.config.Cache.Disk
 	n.away = make(map[string]error)
-	var list []purge.Position
+	var list []purge.Place
 	var first error
 	for i, d := range disks {
-		epoch, seq, err := disk.ReadPosition(vfs.OS{}, d.Path)
-		if _, unlisted := os.ReadDir(d.Path); unlisted != nil && !errors.Is(unlisted, fs.ErrNotExist) {
-			err = unlisted
-		} else if err != nil && len(disks) == 1 {
-			n.log.Warn("a disk's position in the purge journal cannot be read", "error", err)
-			err = nil
+		p := purge.Place{Path: filepath.Join(d.Path, journalName)}
+		if p.Position, p.Away = n.position(d.Path); p.Away != nil {
+			n.away[d.Path] = p.Away
+			if first == nil {
+				first = fmt.Errorf("cache.disk[%d].path: %w", i, p.Away)
+			}
 		}
-		if err == nil {
-			list = append(list, purge.Position{Epoch: epoch, Sequence: seq})
-			continue
-		}
-		n.away[d.Path] = err
-		if first == nil {
-			first = fmt.Errorf("cache.disk[%d].path: %w", i, err)
-		}
+		list = append(list, p)
 	}
-	if len(list) == 0 {
+	if len(n.away) == len(list) {
 		return nil, first // nil where there are no disks
 	}
+	if len(n.away) > 0 && n.config.Journal.Path == "" {
+		n.log.Warn("a disk is absent, and the purge journal is on the disks: what is on the others is validated before it is used, now and at each start without it, " +
+			"unless journal.path names a file that is on none of them")
+	}
 	return list, nil
+}
+
+// position returns the position of the disk at a path, which it makes where it is not.
+func (n *node) position(dir string) (purge.Position, error) {
+	epoch, seq, err := disk.ReadPosition(vfs.OS{}, dir)
+	if err != nil && len(n.config.Cache.Disk) == 1 {
+		n.log.Warn("a disk's position in the purge journal cannot be read", "error", err)
+		err = nil // it is Missed
+	}
+	if e := (vfs.OS{}).MkdirAll(dir); e != nil {
+		err = e
+	} else if _, e := os.ReadDir(dir); e != nil {
+		err = e
+	}
+	return purge.Position{Epoch: epoch, Sequence: seq}, err
 }
 
 // openStore opens what responses are stored in: memory, or memory in front of disks.
