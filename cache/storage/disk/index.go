@@ -48,8 +48,8 @@ type identity struct {
 func (r *row) checked() uint64     { return uint64(r.checkedHi)<<32 | uint64(r.checkedLo) }
 func (r *row) setChecked(n uint64) { r.checkedLo, r.checkedHi = uint32(n), uint16(n>>32) }
 
-// shard holds the keys whose second byte says so. (The first chooses the
-// volume's neighbours in other tiers.)
+// shard holds the keys whose second byte says so. (The first chooses a shard of the
+// memory tier: keys that share a lock there are spread over all of them here.)
 type shard struct {
 	mu      sync.Mutex
 	buckets []uint32 // by hash: the first row's number, 0 for none
