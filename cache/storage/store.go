@@ -85,7 +85,10 @@ type Proposal struct {
 	Offset, Total int64
 	// Part says that what is written is a part (a 206), to be combined with
 	// held parts of the same Key, Nominated and strong validator, and never
-	// to be found as a whole until the last missing byte is held.
+	// to be found as a whole until the last missing byte is held. The head of what
+	// is combined is the newest part's, its tags and groups are those of all parts
+	// (Names.Unite); where that cannot be, the newest part begins anew. Held parts that a
+	// purge takes by their own names are not combined either.
 	Part bool
 }
 
@@ -138,7 +141,8 @@ type Entry interface {
 	Stored() *message.Stored
 	// Key returns the primary key.
 	Key() Key
-	// Sequence is the purge sequence the entry counts as stored at.
+	// Sequence is the purge sequence the entry counts as stored at: of what is combined
+	// from parts that up to which all of them were judged when the last was.
 	Sequence() uint64
 	// Meta returns what Proposal said for purge and listing. Allocates.
 	Meta() Meta
