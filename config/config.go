@@ -190,7 +190,8 @@ type Admin struct {
 
 // Journal is where purges are recorded, so that they outlive the process.
 type Journal struct {
-	// Path is the journal's file, created if it is not there. Without it
+	// Path is the journal's file, created if it is not there. Without it the
+	// journal is purges.journal in the directory of one of the disks; without disks
 	// purges are kept in memory, where what they purge is too.
 	Path string `yaml:"path" shape:"file"`
 }
