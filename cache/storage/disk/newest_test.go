@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -242,9 +243,10 @@ func testNoFalseAlarm(t *testing.T, how string) {
 func FuzzNewest(f *testing.F) {
 	f.Add(newestLine(1))
 	f.Add(newestLine(1 << 31))
+	f.Add(newestLine(math.MaxUint32))
 	f.Add([]byte("edge newest 1: ffffffff 00000000\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if id := parseNewest(b); id != 0 && !bytes.Equal(b, newestLine(id)) {
+		if id := parseNewest(b); id > maxNumber || id != 0 && !bytes.Equal(b, newestLine(id)) {
 			t.Errorf("%q says %d", b, id)
 		}
 	})

@@ -77,6 +77,7 @@ func ReadPosition(files vfs.FS, dir string) (epoch string, sequence uint64, err 
 // read returns what the file says: nothing where there is no file, or none that can
 // be understood. An error comes with Missed.
 func (p *position) read() (epoch string, sequence uint64, err error) {
+	_ = p.close() // of an earlier reading
 	f, err := p.fs.Open(p.name())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", 0, nil
@@ -93,11 +94,13 @@ func (p *position) read() (epoch string, sequence uint64, err error) {
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return "", Missed, fmt.Errorf("disk: the position in the purge journal: %w", err)
 	}
+	newest := uint64(0)
 	for ; len(b) >= positionSlot; b = b[positionSlot:] {
-		if e, s, g, ok := parsePosition(b[:positionSlot]); ok && g > p.generation {
-			epoch, sequence, p.generation = e, s, g
+		if e, s, g, ok := parsePosition(b[:positionSlot]); ok && g > newest {
+			epoch, sequence, newest = e, s, g
 		}
 	}
+	p.generation = max(p.generation, newest)
 	return epoch, sequence, nil
 }
 
