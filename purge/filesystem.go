@@ -20,6 +20,8 @@ type filesystem interface {
 	ReadFile(path string, most int64) ([]byte, error)
 	// Create makes an empty file, in the place of an older one.
 	Create(path string) (journalFile, error)
+	// Open opens a file that there is for writing.
+	Open(path string) (journalFile, error)
 	// Rename is atomic.
 	Rename(from, to string) error
 	// SyncDir makes what was renamed in path's directory durable.
@@ -59,6 +61,15 @@ func (osFiles) ReadFile(path string, most int64) ([]byte, error) {
 // Create makes a file.
 func (osFiles) Create(path string) (journalFile, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, journalMode)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+// Open opens a file.
+func (osFiles) Open(path string) (journalFile, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}

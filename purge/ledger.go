@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"edge/cache/storage"
 	"edge/message"
@@ -168,7 +169,10 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 	j.whole = func() ([]byte, uint64, *batch) { return l.whole(j) }
 	l.journal = j
 	if _, err := j.rewrite(); err != nil {
-		return err
+		if another || j.continueInPlace(c, l.began) != nil {
+			return err
+		}
+		l.log.Warn("the purge journal cannot be written anew: it goes on in the file that there is", "path", path, "error", err)
 	}
 	go j.run()
 	return nil
@@ -267,6 +271,11 @@ func (l *Ledger) Purge(ctx context.Context, p *Purge) (*Receipt, error) {
 	}
 }
 
+// queuedWait is how long Invalidate waits for the journal where more than maxQueued
+// waits for it: a client then causes so much a second, and is not held up for longer
+// by a disk that does not answer.
+const queuedWait = 100 * time.Millisecond
+
 // Invalidate puts a purge in force that is written to the journal, but not
 // waited for: the purges that clients can cause.
 func (l *Ledger) Invalidate(s Selector) error {
@@ -279,7 +288,12 @@ func (l *Ledger) Invalidate(s Selector) error {
 		return err
 	}
 	if l.journal.queued(b) > maxQueued {
-		<-b.done
+		t := time.NewTimer(queuedWait)
+		defer t.Stop()
+		select {
+		case <-b.done:
+		case <-t.C:
+		}
 	}
 	return nil
 }
