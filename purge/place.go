@@ -193,7 +193,7 @@ func (l *Ledger) goOnAt(fs filesystem, p *place, places []*place, doubt string) 
 	_, _ = rand.Read(l.epoch[:]) // never fails. An attempt that failed may have left the one before
 	past := pastOf(places)
 	if len(past) > 0 || p.Position.Sequence == Missed {
-		l.log.Error("the purge journal goes on as another: what is on the disks is validated before it is used", "path", p.Path, "why", doubt)
+		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and what is on the disks is validated before it is used", "path", p.Path, "why", doubt)
 	}
 	if err := writePast(fs, p.Path, l.epoch, past); err != nil {
 		return err
