@@ -67,9 +67,10 @@ type journal struct {
 	syncAt  message.Instant
 	retryAt message.Instant
 
-	durable atomic.Uint64 // every purge up to it is on stable storage
-	compact atomic.Bool   // the whole is wanted anew
-	size    atomic.Int64  // end, for others: the reserve does not count
+	syncing atomic.Pointer[batch] // the one that is being synced, if somebody waits for it
+	durable atomic.Uint64         // every purge up to it is on stable storage
+	compact atomic.Bool           // the whole is wanted anew
+	size    atomic.Int64          // end, for others: the reserve does not count
 	syncs   atomic.Int64
 	syncNS  atomic.Int64
 	failed  atomic.Int64
@@ -262,6 +263,10 @@ func (j *journal) append(b *batch) error {
 	}
 	if !j.dirty || !b.sync && j.clock() < j.syncAt {
 		return nil
+	}
+	if b.sync {
+		j.syncing.Store(b)
+		defer j.syncing.Store(nil)
 	}
 	began := j.clock()
 	if err := j.file.Sync(); err != nil {

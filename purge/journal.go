@@ -199,7 +199,27 @@ func isTorn(rest []byte) bool {
 	case len(arrived) >= frameSize+payloadMin && arrived[len(arrived)-1] == endMark:
 		return false
 	}
-	return !holdsRecord(arrived[1:])
+	return !endsEarlier(arrived) && !holdsRecord(arrived[1:])
+}
+
+// maxEarlier is how much of a torn record is searched for an earlier end, in bytes: each
+// end mark that is found there costs a checksum.
+const maxEarlier = 16 << 10
+
+// endsEarlier reports whether a record is whole at the beginning of b but for its length:
+// then what is torn is another one, behind it.
+func endsEarlier(b []byte) bool {
+	for i := frameSize + payloadMin - 1; i < min(len(b), maxEarlier); i++ {
+		if b[i] != endMark {
+			continue
+		}
+		var size [4]byte
+		binary.LittleEndian.PutUint32(size[:], uint32(i+1-frameSize))
+		if recordSum(size[:], b[frameSize:i+1]) == binary.LittleEndian.Uint32(b[4:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // trimZeros returns b without the zeros that it ends with.

@@ -80,28 +80,38 @@ func TestJournalTornAnywhere(t *testing.T) {
 func spared(data []byte) []byte { return append(bytes.Clone(data), make([]byte, 600)...) }
 
 // TestJournalChangedAnywhere: any byte that becomes another is noticed, with a reserve
-// behind the records and without, and costs at most the record it is in; or nothing is
-// lost by it.
+// behind the records and without, and where the last one is torn, and costs at most the
+// record it is in; or nothing is lost by it.
 func TestJournalChangedAnywhere(t *testing.T) {
-	whole, ends := written()
-	for _, data := range [][]byte{whole, spared(whole)} {
-		for i := range len(whole) {
-			for by := 1; by < 256; by++ {
-				changed := bytes.Clone(data)
-				changed[i] ^= byte(by)
-				c, err := parseJournal(changed)
-				switch {
-				case i < 8:
-					if !errors.Is(err, errForeign) {
-						t.Fatalf("byte %d: %v; want it left alone", i, err)
-					}
-				case err != nil:
-					t.Fatalf("byte %d, changed by %#x: %v", i, by, err)
-				case c.damage == nil && (len(c.records) != len(ends)-2 || i < headerSize || changed[i] != 0):
-					t.Fatalf("byte %d, changed by %#x: no damage seen, %d records", i, by, len(c.records))
-				case i >= headerSize && len(c.records) < len(ends)-3:
-					t.Fatalf("byte %d, changed by %#x: only %d records left", i, by, len(c.records))
+	whole, all := written()
+	for _, torn := range []int{0, 5} {
+		ends := all[:len(all)-min(torn, 1)]
+		for _, data := range [][]byte{whole[:len(whole)-torn], spared(whole[:len(whole)-torn])} {
+			changeEach(t, data, ends)
+		}
+	}
+}
+
+// changeEach changes each byte of a journal to each other: up to the end of the last
+// record that is whole.
+func changeEach(t *testing.T, data []byte, ends []int) {
+	t.Helper()
+	for i := range ends[len(ends)-1] {
+		for by := 1; by < 256; by++ {
+			changed := bytes.Clone(data)
+			changed[i] ^= byte(by)
+			c, err := parseJournal(changed)
+			switch {
+			case i < 8:
+				if !errors.Is(err, errForeign) {
+					t.Fatalf("byte %d: %v; want it left alone", i, err)
 				}
+			case err != nil:
+				t.Fatalf("byte %d, changed by %#x: %v", i, by, err)
+			case c.damage == nil && (len(c.records) != len(ends)-2 || i < headerSize || changed[i] != 0):
+				t.Fatalf("byte %d, changed by %#x: no damage seen, %d records", i, by, len(c.records))
+			case i >= headerSize && len(c.records) < len(ends)-3:
+				t.Fatalf("byte %d, changed by %#x: only %d records left", i, by, len(c.records))
 			}
 		}
 	}
@@ -109,22 +119,27 @@ func TestJournalChangedAnywhere(t *testing.T) {
 
 // TestJournalChangedAtRandom: several bytes of a record change at once, whichever it is.
 // That is noticed, or nothing is lost by it; but for a last record that has not even its
-// end mark any more: that looks like a torn one, and only the disks' positions tell.
+// end mark any more, or that a torn one is behind: these look torn themselves, and only
+// the disks' positions tell.
 func TestJournalChangedAtRandom(t *testing.T) {
-	whole, ends := written()
+	whole, all := written()
 	dice := rand.New(rand.NewPCG(1, 2))
 	for range 30_000 {
-		data := whole
-		if dice.IntN(2) == 0 {
-			data = spared(whole)
+		data, ends, last := whole, all, len(all)-2
+		if dice.IntN(2) == 0 { // the last one is torn
+			data, ends = whole[:len(whole)-5], all[:len(all)-1]
+			last = len(ends) - 3
 		}
 		changed := bytes.Clone(data)
-		k := dice.IntN(len(ends) - 1)
+		if dice.IntN(2) == 0 {
+			changed = spared(data)
+		}
+		k := dice.IntN(last + 1)
 		begin, end := ends[k], ends[k+1]
 		for range 1 + dice.IntN(6) {
 			changed[begin+dice.IntN(end-begin)] = byte(dice.Uint32())
 		}
-		if end == len(whole) && changed[end-1] != endMark {
+		if end == len(data) && changed[end-1] != endMark {
 			continue
 		}
 		if c := parse(t, changed); c.damage == nil && len(c.records) != len(ends)-2 {
@@ -446,6 +461,52 @@ func TestGroupCommit(t *testing.T) {
 		t.Errorf("%d syncs for %d purges at once", syncs, n)
 	}
 	wantInForce(t, "power lost", f.crash(0), []string{"0", "49"})
+}
+
+// TestSweeperWaitsForTheSync: who has much to do leaves the processor to a sync that
+// answers wait for, once for each, and not for long; and to no other.
+func TestSweeperWaitsForTheSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForgetful()
+		l := open(t, Options{Path: "j", files: f})
+		took := time.Duration(0) // by a sync
+		f.onSync = func() { time.Sleep(took) }
+		wantWait := func(what string, want time.Duration) {
+			t.Helper()
+			time.Sleep(turnLength)
+			began := time.Now()
+			if l.giveWay(); time.Since(began) != want {
+				t.Errorf("%s: waited for %v, not %v", what, time.Since(began), want)
+			}
+		}
+		purged := make(chan error, 1)
+		purge := func(sync time.Duration) {
+			took = sync
+			go func() {
+				_, err := l.Purge(context.Background(), &Purge{Selectors: []Selector{must(ByTag("t"))}, Mode: Hard})
+				purged <- err
+			}()
+			synctest.Wait()
+		}
+		wantWait("no sync", 0)
+		purge(turnLength + syncTurn/2)
+		wantWait("a fast one", syncTurn/2)
+		if err := <-purged; err != nil {
+			t.Fatal(err)
+		}
+		wantWait("it has ended", 0)
+		purge(10 * syncTurn)
+		wantWait("a slow one", syncTurn)
+		wantWait("the same", 0)
+		if err := <-purged; err != nil {
+			t.Fatal(err)
+		}
+		if err := l.InvalidateURL("https", "a", "/"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(syncDelay + syncTurn) // it is being synced
+		wantWait("one that nobody waits for", 0)
+	})
 }
 
 // TestInvalidateDoesNotWait: a client's doing costs no sync of its own.

@@ -25,6 +25,8 @@ const (
 	// turnLength is how long the sweeper has the processor before others go first who
 	// wait for it.
 	turnLength = 100 * time.Microsecond
+	// syncTurn is how long the sweeper waits for a sync at most.
+	syncTurn = 3 * time.Millisecond
 	// sweepBurst is up to how many are visited without a pause of a store that
 	// cannot find by name.
 	sweepBurst = 16384
@@ -54,6 +56,7 @@ type sweeper struct {
 	taken  uint64          // the newest purge that was taken
 	turn   *netpoll.Turn   // how it lets others go first
 	turnAt message.Instant // when it did last
+	synced *batch          // the last one whose sync it waited for
 }
 
 func (s *sweeper) init() {
@@ -161,9 +164,34 @@ func (l *Ledger) giveWay() (stopped bool) {
 	s := &l.sweeper
 	if now := l.clock(); now.Sub(s.turnAt) >= int64(turnLength) {
 		s.turn.Yield()
+		l.awaitSync()
 		s.turnAt = l.clock()
 	}
 	return s.stopped()
+}
+
+// awaitSync waits for the sync that answers to purges wait for, if there is one now. The
+// kernel's part of it needs a processor too, for some microseconds each time, and gets
+// one at once where there is nothing else to do; but beside a goroutine that has much to
+// do, on the only processor, it gets one when the kernel's scheduler thinks that it is
+// time, milliseconds later.
+func (l *Ledger) awaitSync() {
+	s := &l.sweeper
+	if l.journal == nil {
+		return
+	}
+	b := l.journal.syncing.Load()
+	if b == nil || b == s.synced {
+		return
+	}
+	s.synced = b // once for each: it may take a slow disk long
+	t := time.NewTimer(syncTurn)
+	defer t.Stop()
+	select {
+	case <-b.done:
+	case <-t.C:
+	case <-s.stop:
+	}
 }
 
 // reap carries out what is marked, until it is time for a pause or for a purge.
