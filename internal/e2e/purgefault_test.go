@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,7 +128,9 @@ func TestPurgeWhenNothingCanBeWritten(t *testing.T) {
 func TestJournalPutBack(t *testing.T) {
 	for name, spoil := range map[string]func(then, now []byte) []byte{
 		"older": func(then, _ []byte) []byte { return then },
-		"cut":   func(then, now []byte) []byte { return now[:(len(then)+len(now))/2] },
+		"cut": func(then, now []byte) []byte { // in the middle of what came last; behind it are zeros
+			return now[:(len(bytes.TrimRight(then, "\x00"))+len(bytes.TrimRight(now, "\x00")))/2]
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startPurge(t)
@@ -158,5 +162,67 @@ func TestJournalPutBack(t *testing.T) {
 				t.Error("nothing says so")
 			}
 		})
+	}
+}
+
+// TestJournalsDiskAbsent: the disk with the journal is a file at one start, and back at the
+// next, each after a kill the moment that a purge was answered. Whatever the disk had and
+// the purges took meanwhile is validated, and its own journal is put aside.
+func TestJournalsDiskAbsent(t *testing.T) {
+	r := startPurge(t)
+	one, two, away := filepath.Join(r.dir, "disk"), filepath.Join(r.dir, "two"), filepath.Join(r.dir, "away")
+	r.edge.kill()
+	r.config = strings.Replace(r.config, "size: 64MiB}]", "size: 64MiB}, {path: \""+two+"\", size: 64MiB}]", 1)
+	r.edge = start(t, r.config)
+	var targets []string
+	for i := range 16 { // on both disks
+		targets = append(targets, fmt.Sprintf("/x/%d", i), fmt.Sprintf("/y/%d", i))
+	}
+	r.fill("a.example", targets...)
+	r.flushed()
+	swap := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	durable := func(tag string) {
+		t.Helper()
+		if status, a := r.purge("POST", "/purge", `{"tags":["`+tag+`"]}`); status != 200 || !*a.Durable {
+			t.Errorf("%s: %d %+v", tag, status, a)
+		}
+		r.edge.kill()
+	}
+	durable("none")
+	swap(one, away)
+	if err := os.WriteFile(one, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.edge = start(t, r.config)
+	if r.sum("edge_disk_up", `disk="`+one+`"`) != 0 || r.metric("edge_purge_journal_broken") != 0 {
+		t.Error("the first disk is there, or the journal is not")
+	}
+	durable("s-x")
+	swap(one, away+".file")
+	swap(away, one)
+	r.edge = start(t, r.config)
+	for _, target := range targets {
+		a := r.get(target, "Host: a.example")
+		if a.Response == nil || a.StatusCode != 200 || strings.HasPrefix(a.Header.Get("Cache-Status"), "edge; hit") {
+			t.Errorf("%s: %v", target, a)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(one, "purges.journal.stale")); err != nil {
+		t.Error(err)
+	}
+	r.flushed()
+	durable("s-y")
+	r.edge = start(t, r.config)
+	for _, target := range targets {
+		how := "hit"
+		if strings.HasPrefix(target, "/y") {
+			how = "fwd=uri-miss"
+		}
+		r.want("a.example", target, how)
 	}
 }
