@@ -133,7 +133,7 @@ func (v *volume) open() error {
 	}
 	v.noteNewest(last)
 	if lost > 0 && last > 0 {
-		v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", lost)
+		v.o.Logger.Warn("the newest segment is lost: all of the disk is validated before reuse", "disk", v.dir, "segment", v.name(lost))
 		v.doubt()
 	}
 	return nil

@@ -24,8 +24,8 @@ type Report struct {
 const maxPlaces = 100
 
 // Verify checks every record of a disk that no process has open. It changes
-// nothing. A directory that is no disk, or one of another format, is an error. progress, which may be nil, is told how many bytes of how many have been
-// read.
+// nothing. A directory that is no disk, or one of another format, is an error. progress,
+// which may be nil, is told how many bytes of how many have been read.
 func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, err error) {
 	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
 	ids, _, _, err := v.list()
@@ -109,15 +109,18 @@ func (r *Report) segment(w *sliding, id uint32, progress func(off int64)) error 
 		r.Records++
 		if rec.body > 0 {
 			b, err := w.at(off+headerSize+int64(rec.front), int(rec.body))
-			if err != nil && !errors.Is(err, errDamaged) {
+			switch {
+			case errors.Is(err, errDamaged): // it goes beyond the end
+				r.note(id, off, "a record that was not written to its end")
+				r.Torn++
+			case err != nil:
 				return err
-			}
-			if err != nil || checksum(b) != rec.bodySum {
+			case checksum(b) != rec.bodySum:
 				r.note(id, off, "a body that is not what was written")
 			}
 		}
 		off += rec.size()
-		progress(off)
+		progress(min(off, w.size))
 	}
 	if bad {
 		r.Torn++

@@ -53,10 +53,19 @@ func TestVerify(t *testing.T) {
 		if noticed < flips*9/10 { // the rest were in the padding between records
 			t.Fatalf("%d of %d flips noticed", noticed, flips)
 		}
-		f, _ := fs.Open("/disk/00000001.seg")
-		_ = f.Truncate(r.Bytes - 5)
-		if got, err := Verify(fs, "/disk", nil); err != nil || got.Damaged == 0 || got.Damaged > 2 {
-			t.Fatalf("cut short: %+v, %v", got, err)
+		for cut := int64(recordAlign); cut < 500; cut += 3 { // through bodies and heads
+			short := fs.Killed()
+			f, err := short.Open("/disk/00000001.seg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Truncate(r.Bytes - cut); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Verify(short, "/disk", nil)
+			if err != nil || got.Damaged > 1 || got.Damaged != got.Torn || got.Damaged == 0 && got.Records == r.Records {
+				t.Fatalf("%d bytes short: %+v, %v", cut, got, err)
+			}
 		}
 	})
 }
