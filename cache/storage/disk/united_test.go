@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,19 +15,17 @@ import (
 )
 
 // byTag is a ledger with one purge at most, number 1: of a tag.
-type byTag struct{ tag string }
+type byTag struct {
+	tag string
+	seq atomic.Uint64 // 1 once it is in force
+}
 
 func (l *byTag) selectors() []storage.Selector {
 	return []storage.Selector{{Kind: storage.ByTag, Name: l.tag}}
 }
 
-// Sequence returns 1 once there is a purge.
-func (l *byTag) Sequence() uint64 {
-	if l.tag == "" {
-		return 0
-	}
-	return 1
-}
+// Sequence returns the newest purge's number.
+func (l *byTag) Sequence() uint64 { return l.seq.Load() }
 
 // Judge says what the purge does to e.
 func (l *byTag) Judge(e storage.Entry, since uint64) storage.Verdict {
@@ -65,7 +64,7 @@ func TestNamesOfPartsOutliveRestart(t *testing.T) {
 }
 
 func restartFilm(t *testing.T, how, tag string, taken int) {
-	mem, l := vfs.NewMem(), &byTag{}
+	mem, l := vfs.NewMem(), &byTag{tag: tag}
 	st := openJudged(t, mem, l)
 	taggedPart(t, st, 0, "x")
 	taggedPart(t, st, 2, "y")
@@ -74,7 +73,7 @@ func restartFilm(t *testing.T, how, tag string, taken int) {
 	case "killed":
 		mem = mem.Killed()
 	case "purged and killed":
-		l.tag = tag
+		l.seq.Store(1)
 		mem = mem.Killed()
 	default:
 		if err := st.Close(); err != nil {
@@ -95,7 +94,7 @@ func restartFilm(t *testing.T, how, tag string, taken int) {
 	}
 	taggedPart(t, st, 1, "z")
 	wantFilm(t, st, tag, "abc", "x", "y", "z")
-	l.tag = tag
+	l.seq.Store(1)
 	got := 0
 	st.Take([]storage.Taking{{Sequence: 1, Select: l.selectors(), Verdict: storage.Removed, Count: func(n int) { got += n }}})
 	if got != taken {
