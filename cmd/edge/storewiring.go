@@ -21,13 +21,17 @@ const journalName = "purges.journal"
 // findDisks says how far each disk knows the purge journal, before that is opened. Of a
 // disk that cannot be read nobody can tell; so such a disk is away: it is not opened
 // either, even if it could be by then, and what is on it is caught up with at a later
-// start. Where no disk is left, that is an error.
+// start. Where no disk is left, that is an error, and so is a disk of another version's,
+// before anything is changed.
 func (n *node) findDisks() ([]purge.Place, error) {
 	disks := n.config.Cache.Disk
 	n.away = make(map[string]error)
 	var list []purge.Place
 	var first error
 	for i, d := range disks {
+		if err := disk.Readable(vfs.OS{}, d.Path); err != nil {
+			return nil, fmt.Errorf("cache.disk: %w", err)
+		}
 		p := purge.Place{Path: filepath.Join(d.Path, journalName)}
 		if p.Position, p.Away = n.position(d.Path); p.Away != nil {
 			n.away[d.Path] = p.Away
