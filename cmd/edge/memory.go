@@ -34,6 +34,11 @@ const (
 	liveShare = 30
 	// limitInterval is the time between two looks at what is mapped and live.
 	limitInterval = time.Second / 4
+	// The heap may grow by leastGrowth bytes between two collections, the limit
+	// permitting, or by as much as is live, whichever is more: see gcPercent.
+	leastGrowth    = 32 << 20
+	defaultPercent = 100
+	mostPercent    = 800
 )
 
 // memoryLimit keeps the Go runtime's memory limit where it should be. Owner: the
@@ -42,6 +47,7 @@ type memoryLimit struct {
 	container int64 // bytes, 0 for none
 	size      int64 // cache.memory.size
 	mapped    func() int64
+	paces     bool // says when to collect as well; not where GOGC is set
 	stop      chan struct{}
 	done      sync.WaitGroup
 }
@@ -52,7 +58,7 @@ func startMemoryLimit(size int64, store storage.Store, log *slog.Logger) *memory
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return nil
 	}
-	l := &memoryLimit{container: containerLimit(log), size: size, stop: make(chan struct{})}
+	l := &memoryLimit{container: containerLimit(log), size: size, paces: os.Getenv("GOGC") == "", stop: make(chan struct{})}
 	l.mapped = func() int64 { return 0 }
 	if s, ok := store.(interface{ Mapped() int64 }); ok {
 		l.mapped = s.Mapped
@@ -81,9 +87,13 @@ func (l *memoryLimit) run() {
 	tick := time.NewTicker(limitInterval)
 	defer tick.Stop()
 	u := newUsage()
-	last := int64(0)
+	last, lastPercent := int64(0), defaultPercent
 	for {
 		live, other := u.read()
+		if percent := gcPercent(live); l.paces && percent != lastPercent {
+			debug.SetGCPercent(percent)
+			lastPercent = percent
+		}
 		if limit := heapLimit(l.container, l.size, l.mapped(), live, other); limit != last {
 			debug.SetMemoryLimit(limit)
 			last = limit
@@ -125,6 +135,19 @@ func (u usage) read() (live, other int64) {
 		other -= int64(heap.Value.Uint64())
 	}
 	return int64(u[0].Value.Uint64()), max(other, 0)
+}
+
+// gcPercent is how many percent of live, in bytes, may be allocated until the heap is
+// collected again. It is 100, as in any Go program, but for a small heap, which is that of
+// most nodes, since bodies and heads lie outside it: with 10 MiB live and 20,000 misses a
+// second it was collected five times a second, and the more is thrown away at once, the
+// less is looked at for it. (A miss stored on disk costs about 4 percent less CPU.)
+func gcPercent(live int64) int {
+	percent := defaultPercent
+	for percent < mostPercent && live/100*int64(percent) < leastGrowth {
+		percent *= 2
+	}
+	return percent
 }
 
 // heapLimit is the Go runtime's memory limit in bytes: in a container, 0 for none,

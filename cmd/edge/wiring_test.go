@@ -124,6 +124,19 @@ func TestHeapLimit(t *testing.T) {
 	}
 }
 
+// A small heap is collected after leastGrowth, a large one as in any program.
+func TestGCPercent(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		live    int64
+		percent int
+	}{{0, 800}, {3 * mib, 800}, {5 * mib, 800}, {10 * mib, 400}, {20 * mib, 200}, {33 * mib, 100}, {4000 * mib, 100}} {
+		if got := gcPercent(c.live); got != c.percent {
+			t.Errorf("%d MiB live: %d percent, want %d", c.live/mib, got, c.percent)
+		}
+	}
+}
+
 // The floor of the limit is made of what the runtime says is in use.
 func TestUsage(t *testing.T) {
 	runtime.GC()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -215,6 +216,12 @@ func (c *ClientConn) ReadResponse(resp *message.Response) error {
 		return ErrNotReady
 	}
 	c.rd.release(false)
+	if c.rd.buffered() == 0 {
+		// The answer is not there yet. Whoever else can run does so first: with
+		// luck it has come by then, and the read finds it, rather than finding
+		// nothing, waiting, and reading once more.
+		runtime.Gosched()
+	}
 	if err := c.rd.deadline.armExactly(time.Now(), c.timeouts.Head); err != nil {
 		return err
 	}
