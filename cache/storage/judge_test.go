@@ -261,6 +261,7 @@ func TestScanResistance(t *testing.T) {
 		object   = 1000
 		keys     = 50000
 		requests = 200000
+		rounds   = 6
 	)
 	run := func(oneHits bool) (ours, plain float64) {
 		m := open(t, MemoryOptions{Size: size})
@@ -295,8 +296,15 @@ func TestScanResistance(t *testing.T) {
 		}
 		return float64(hits) / (requests / 2) * 100, float64(lruHits) / (requests / 2) * 100
 	}
-	clean, cleanLRU := run(false)
-	scanned, scannedLRU := run(true)
+	// Which keys share a place in the sketch differs from run to run, and is worth a point
+	// or two by itself.
+	var clean, cleanLRU, scanned, scannedLRU float64
+	for range rounds {
+		ours, plain := run(false)
+		clean, cleanLRU = clean+ours/rounds, cleanLRU+plain/rounds
+		ours, plain = run(true)
+		scanned, scannedLRU = scanned+ours/rounds, scannedLRU+plain/rounds
+	}
 	t.Log(fmt.Sprintf("hit ratio alone %.1f %% (LRU %.1f %%), among one-hit URLs %.1f %% (LRU %.1f %%)", clean, cleanLRU, scanned, scannedLRU))
 	if scanned < clean-2 {
 		t.Errorf("one-hit URLs cost %.1f points, 2 at most", clean-scanned)

@@ -19,7 +19,7 @@
 //   - Space is reclaimed a segment at a time, the oldest first (reclaim.go, contents.go).
 //   - What rots is found by readers, and by a scrub (scrub.go), and costs the chunk that
 //     it lies in (damage.go).
-//   - Purges, and how far the disk has been judged by them: judged.go, position.go,
+//   - Purges (verdict.go), and how far the disk has been judged by them: judged.go, position.go,
 //     journaled.go.
 //   - That segments are lost, the gap in their numbers tells, or, of the newest, a note of
 //     which that was (newest.go).

@@ -1,11 +1,14 @@
 package disk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/bits"
 	"path"
+
+	"edge/cache/storage"
 )
 
 // Which keys are whose. Where disks are added, taken away, resized or named in another
@@ -32,6 +35,14 @@ const (
 	absentFormat = "edge share 3: change %d, from %d for %d of %d without %s\n"
 	maxShare     = 4096
 )
+
+// spread maps a key to [0, total), by its own bits: a key must find its disk again
+// after a restart. It keeps the order of the bits, so that a disk's keys are a run of
+// them that depends on proportions only.
+func spread(key *storage.Key, total uint64) uint64 {
+	at, _ := bits.Mul64(binary.BigEndian.Uint64(key[8:16]), total)
+	return at
+}
 
 // share is what a disk knows of its share; the zero share: nothing.
 type share struct {
