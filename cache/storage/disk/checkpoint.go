@@ -95,40 +95,42 @@ func (v *volume) writeIdx(s *segment, b []byte) error {
 
 // readIdx returns the packed notes of a segment; nil where there are none to go by.
 func (v *volume) readIdx(s *segment) []byte {
-	notes, _ := v.readCheckpoint(s)
+	notes, _, _ := v.readCheckpoint(s)
 	return notes
 }
 
 // readCheckpoint returns the packed notes of a segment and the names of its heads; nil
-// where there are none to go by.
-func (v *volume) readCheckpoint(s *segment) (notes []byte, naming *namingReader) {
+// where there are none to go by. short: the segment was longer when it was synced.
+func (v *volume) readCheckpoint(s *segment) (notes []byte, naming *namingReader, short bool) {
 	f, err := v.o.FS.Open(v.idxPath(s.id))
 	if err != nil {
-		return nil, nil
+		return nil, nil, false
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	size, err := f.Size()
 	if err != nil || size < idxHeader || size > maxIdxShare*(v.o.segmentSize+s.end)+idxHeader+namingHeader {
-		return nil, nil
+		return nil, nil, false
 	}
 	b := make([]byte, size)
 	if n, _ := f.ReadAt(b, 0); int64(n) < size {
-		return nil, nil
+		return nil, nil, false
 	}
 	le := binary.LittleEndian
-	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != idxVersion || le.Uint32(b[12:]) != s.id ||
-		le.Uint64(b[16:]) != uint64(s.end) || le.Uint32(b[24:]) != idxSum(b) {
-		return nil, nil
+	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != idxVersion || le.Uint32(b[12:]) != s.id || le.Uint32(b[24:]) != idxSum(b) {
+		return nil, nil, false
+	}
+	if length := le.Uint64(b[16:]); length != uint64(s.end) {
+		return nil, nil, length > uint64(s.end)
 	}
 	end := int64(le.Uint32(b[28:]))*noteSize + idxHeader
 	if end > size {
-		return nil, nil
+		return nil, nil, false
 	}
 	naming, ok := openNamings(b[end:])
 	if !ok {
-		return nil, nil
+		return nil, nil, false
 	}
-	return b[idxHeader:end:end], naming
+	return b[idxHeader:end:end], naming, false
 }
 
 // maxIdxShare is how many times longer than its segment a checkpoint may be: a note

@@ -18,6 +18,9 @@ func (v *volume) flusher() {
 		sync := false
 		select {
 		case <-v.stop:
+			v.mu.Lock()
+			v.seal() // so that it gets a checkpoint
+			v.mu.Unlock()
 			v.flush(true)
 			return
 		case <-v.flushNow:

@@ -110,7 +110,8 @@ func (p *replay) segment(id uint32, later int) error {
 	v.sealed += size
 	// Where something before it was damaged, the segment is read, so that its checkpoint
 	// says so from now on.
-	if packed, naming := v.readCheckpoint(s); packed != nil && !p.damaged {
+	packed, naming, short := v.readCheckpoint(s)
+	if packed != nil && !p.damaged {
 		for ; len(packed) > 0; packed = packed[noteSize:] {
 			n := parseNote(packed)
 			if n.kind == kindHead {
@@ -127,6 +128,14 @@ func (p *replay) segment(id uint32, later int) error {
 	}
 	if err := p.scan(s, f, deep); err != nil {
 		return err
+	}
+	if short {
+		// What it lost may have taken something away, of it and of what came before. It keeps
+		// the checkpoint that tells, for the starts to come.
+		v.health.damaged.Add(1)
+		v.o.Logger.Warn("a segment has become shorter: what was stored until then is validated before reuse", "disk", v.dir, "segment", v.name(id))
+		p.damaged = true
+		return nil
 	}
 	if f.Sync() == nil { // what the checkpoint says must not outlive what it says it of
 		v.checkpoint(s)
