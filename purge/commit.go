@@ -101,6 +101,16 @@ func (j *journal) add(r *record, wait bool) *batch {
 	return b
 }
 
+// begin adds that numbers begin anew behind seq. It is a record like the others: where
+// there is no room to write the whole anew there may be some for that. Under the
+// ledger's lock.
+func (j *journal) begin(seq uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.cur.data = appendStart(j.cur.data, seq, j.clock())
+	j.cur.seq = seq
+}
+
 // until is how long it is until at.
 func (j *journal) until(at message.Instant) time.Duration { return time.Duration(at.Sub(j.clock())) }
 

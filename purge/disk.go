@@ -104,19 +104,22 @@ func (l *Ledger) Attach(d Disk) error {
 }
 
 // outrun makes sure that no number is given that a response stored while a disk
-// was at seq may have: it would count as stored after the purge of that number.
+// was at seq may have: it would count as stored after the purge of that number. That
+// it passed them over is on stable storage when it returns.
 func (l *Ledger) outrun(seq uint64) error {
 	l.mu.Lock()
 	behind := seq >= l.seq.Load()
 	if behind {
 		l.began = (seq/runSpan + 2) * runSpan
 		l.seq.Store(l.began)
+		if l.journal != nil {
+			l.journal.begin(l.began)
+		}
 	}
 	l.mu.Unlock()
 	if !behind || l.journal == nil {
 		return nil
 	}
-	l.journal.compact.Store(true)
 	return l.journal.flush()
 }
 

@@ -131,6 +131,28 @@ func TestNoRoomForAnotherJournal(t *testing.T) {
 	})
 }
 
+// TestNumbersOutrunWithoutRoom: the numbers that a start passes over, since a disk has seen
+// them, are never given again, even if there is no room to write the journal anew: else
+// what was stored under them would count as stored after a later purge.
+func TestNumbersOutrunWithoutRoom(t *testing.T) {
+	files := vfs.NewFaulty(vfs.NewMem())
+	if err := files.MkdirAll("/j"); err != nil {
+		t.Fatal(err)
+	}
+	start := func() *Ledger { return open(t, Options{Path: restartJournal, files: vfsFiles{files}}) }
+	_ = start().Close()
+	files.Set(noRoom)
+	l := start()
+	if err := l.Attach(&fakeDisk{epoch: "another", seq: 100 * runSpan}); err != nil {
+		t.Fatal(err)
+	}
+	given := l.Sequence()
+	_ = l.Close()
+	if n := start().Sequence(); given <= 100*runSpan || n <= given {
+		t.Errorf("numbers go on from %d and then from %d: the disk has %d", given, n, 100*runSpan)
+	}
+}
+
 // TestContinueInPlace: whatever fails when a journal goes on in its file, and however
 // much of that arrives, the next process reads all that was purged and no damage. With a
 // torn tail it does not go on.
