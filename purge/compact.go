@@ -15,6 +15,10 @@ const (
 	// maxNamed is how many selectors count at most. Beyond it the oldest purges
 	// go, whatever their age.
 	maxNamed = 1 << 18
+	// maxHeld is how much of the journal they take at most, in bytes, likewise: names are
+	// as long as clients make them, and maxNamed of the longest would be a journal that no
+	// process reads again (maxJournal).
+	maxHeld = 128 << 20
 	// pruneInterval is the time between two looks for what can go.
 	pruneInterval = 10 * time.Second
 	// journalSlack is how much longer than what it must hold the journal may
@@ -33,10 +37,7 @@ func (l *Ledger) compact(seq uint64) {
 	}
 	l.pruned = l.clock()
 	l.prune(l.pruned.Add(-int64(keepFor)))
-	must := int64(0)
-	for _, r := range l.records {
-		must += recordCost(r)
-	}
+	must := l.held
 	l.mu.Unlock()
 	if j := l.journal; j != nil && j.size.Load() > 2*must+journalSlack {
 		j.compact.Store(true)
@@ -46,8 +47,11 @@ func (l *Ledger) compact(seq uint64) {
 
 // due reports whether it is time to look for what can go. Under mu.
 func (l *Ledger) due() bool {
-	return l.named > maxNamed || l.clock().Sub(l.pruned) >= int64(pruneInterval)
+	return l.beyond(maxNamed, maxHeld) || l.clock().Sub(l.pruned) >= int64(pruneInterval)
 }
+
+// beyond reports whether more counts than that. Under mu.
+func (l *Ledger) beyond(named int, held int64) bool { return l.named > named || l.held > held }
 
 // recordCost is about how much a record takes in the journal, in bytes.
 func recordCost(r *record) int64 {
@@ -69,6 +73,7 @@ func (l *Ledger) prune(before message.Instant) {
 	drop := func() {
 		l.floor = l.records[n].seq
 		l.named -= len(l.records[n].Selectors)
+		l.held -= recordCost(l.records[n])
 		n++
 	}
 	for n < len(l.records) && l.records[n].seq <= l.swept && l.records[n].when < before {
@@ -76,12 +81,13 @@ func (l *Ledger) prune(before message.Instant) {
 	}
 	rest := supersede(l.records[n:], l.swept)
 	l.records = append([]*record(nil), rest...)
-	l.named, n = 0, 0
+	l.named, l.held, n = 0, 0, 0
 	for _, r := range l.records {
 		l.named += len(r.Selectors)
+		l.held += recordCost(r)
 	}
-	if l.named > maxNamed {
-		for l.named > maxNamed/2 && n < len(l.records)-1 {
+	if l.beyond(maxNamed, maxHeld) {
+		for l.beyond(maxNamed/2, maxHeld/2) && n < len(l.records)-1 {
 			drop()
 		}
 	}

@@ -54,6 +54,7 @@ type Ledger struct {
 	replayed uint64    // the newest sequence of the process before
 	records  []*record // that count, in order
 	named    int       // selectors in records
+	held     int64     // about what records take in the journal, in bytes
 	floor    uint64
 	swept    uint64 // every stored response has been judged up to here
 	changed  chan struct{}
@@ -151,7 +152,7 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 	if c.damage == nil && !another {
 		l.epoch = c.epoch
 	}
-	l.floor, l.records, l.named = c.floor, nil, 0
+	l.floor, l.records, l.named, l.held = c.floor, nil, 0, 0
 	x := newIndex()
 	x.floor = c.floor
 	l.index.Store(x)
@@ -160,6 +161,7 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 		x.insert(r, false)
 		l.records = append(l.records, r)
 		l.named += len(r.Selectors)
+		l.held += recordCost(r)
 	}
 	l.replayed = c.last
 	l.began = (c.last/runSpan + 1) * runSpan
@@ -316,6 +318,7 @@ func (l *Ledger) enter(p *Purge, wait bool) (*Receipt, *batch, error) {
 	r := &record{seq: l.seq.Load() + 1, when: l.clock(), Purge: own}
 	l.records = append(l.records, r)
 	l.named += len(r.Selectors)
+	l.held += recordCost(r)
 	var receipt *Receipt
 	if p.Mode != Invalid {
 		receipt = l.receipts.open(l.id(r.seq), r)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edge/cache/storage"
@@ -27,50 +29,52 @@ func settled(t testing.TB, r *Receipt) int64 {
 // TestMatched: live stored responses are counted, each once, and none that an
 // earlier purge had taken.
 func TestMatched(t *testing.T) {
-	l := open(t, Options{})
-	st := store(t, l)
-	l.Reclaim(st)
-	red, blue := many(30, "red"), many(20, "blue", "both")
-	for _, x := range append(append([]thing(nil), red...), blue...) {
-		if err := put(t, st, x, l.Sequence()); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, Options{})
+		st := store(t, l)
+		l.Reclaim(st)
+		red, blue := many(30, "red"), many(20, "blue", "both")
+		for _, x := range append(append([]thing(nil), red...), blue...) {
+			if err := put(t, st, x, l.Sequence()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		variant := red[0]
+		variant.nominated = "accept: x\r\n"
+		if err := put(t, st, variant, l.Sequence()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	variant := red[0]
-	variant.nominated = "accept: x\r\n"
-	if err := put(t, st, variant, l.Sequence()); err != nil {
-		t.Fatal(err)
-	}
-	host := must(ByHost(red[0].authority))
-	first := must(ByURL("https://" + red[0].authority + red[0].target))
-	for i, c := range []struct {
-		mode Mode
-		s    []Selector
-		want int64
-	}{
-		{Soft, []Selector{first}, 2},
-		{Soft, []Selector{first}, 0},
-		{Hard, []Selector{first}, 2},
-		{Hard, []Selector{first}, 0},
-		{Soft, []Selector{must(ByTag("RED")), host}, 29},
-		{Hard, []Selector{host, must(ByTag("red"))}, 29},
-		{Hard, []Selector{must(ByTag("none"))}, 0},
-		{Hard, []Selector{All(), must(ByTag("blue"))}, 20},
-		{Hard, []Selector{All()}, 0},
-	} {
-		r := mustPurge(t, l, c.mode, c.s...)
-		r.Wait(l.CountWait())
-		if n, exact := r.Matched(); n != c.want || !exact {
-			t.Errorf("purge %d: matched %d, exact %v, want %d", i, n, exact, c.want)
+		host := must(ByHost(red[0].authority))
+		first := must(ByURL("https://" + red[0].authority + red[0].target))
+		for i, c := range []struct {
+			mode Mode
+			s    []Selector
+			want int64
+		}{
+			{Soft, []Selector{first}, 2},
+			{Soft, []Selector{first}, 0},
+			{Hard, []Selector{first}, 2},
+			{Hard, []Selector{first}, 0},
+			{Soft, []Selector{must(ByTag("RED")), host}, 29},
+			{Hard, []Selector{host, must(ByTag("red"))}, 29},
+			{Hard, []Selector{must(ByTag("none"))}, 0},
+			{Hard, []Selector{All(), must(ByTag("blue"))}, 20},
+			{Hard, []Selector{All()}, 0},
+		} {
+			r := mustPurge(t, l, c.mode, c.s...)
+			r.Wait(l.CountWait())
+			if n, exact := r.Matched(); n != c.want || !exact {
+				t.Errorf("purge %d: matched %d, exact %v, want %d", i, n, exact, c.want)
+			}
+			if again, ok := l.Receipt(r.ID); !ok || again != r {
+				t.Errorf("purge %d has no receipt", i)
+			}
 		}
-		if again, ok := l.Receipt(r.ID); !ok || again != r {
-			t.Errorf("purge %d has no receipt", i)
+		eventually(t, "what was purged is freed", func() bool { return st.Stats().Entries == 0 })
+		if s := l.Stats(); s.Counting != 0 || s.Taken == 0 || s.Sweeps == 0 {
+			t.Errorf("%+v", s)
 		}
-	}
-	eventually(t, "what was purged is freed", func() bool { return st.Stats().Entries == 0 })
-	if s := l.Stats(); s.Counting != 0 || s.Taken == 0 || s.Sweeps == 0 {
-		t.Errorf("%+v", s)
-	}
+	})
 }
 
 // TestMatchedMeanwhile: who finds a purged response first does not matter, nor
@@ -106,16 +110,18 @@ func TestMatchedMeanwhile(t *testing.T) {
 
 // TestMoreThanExact: beyond ExactUpTo an answer need not wait.
 func TestMoreThanExact(t *testing.T) {
-	l := open(t, Options{})
-	r := mustPurge(t, l, Hard, All())
-	for range ExactUpTo + 1 {
-		l.receipts.count(r.Sequence)
-	}
-	began := time.Now()
-	r.Wait(time.Minute)
-	if n, exact := r.Matched(); n != ExactUpTo+1 || exact || time.Since(began) > 30*time.Second {
-		t.Errorf("matched %d, exact %v after %v", n, exact, time.Since(began))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, Options{})
+		r := mustPurge(t, l, Hard, All())
+		for range ExactUpTo + 1 {
+			l.receipts.count(r.Sequence)
+		}
+		began := time.Now()
+		r.Wait(time.Minute)
+		if n, exact := r.Matched(); n != ExactUpTo+1 || exact || time.Since(began) != 0 {
+			t.Errorf("matched %d, exact %v after %v", n, exact, time.Since(began))
+		}
+	})
 }
 
 // TestReceiptsAreBounded: the oldest go.
@@ -197,6 +203,36 @@ func TestTooManyPurges(t *testing.T) {
 	}
 	if l.Judge(thing{tags: []string{"0-0"}}.entry(), 0) != storage.Removed {
 		t.Error("a purge was dropped and what it selects is live")
+	}
+}
+
+// TestPurgesTooLong: nor do they take more than so many bytes, however long the names that
+// clients cause purges by; the journal, in which they are twice at most, can be read again.
+func TestPurgesTooLong(t *testing.T) {
+	const _ = uint(maxJournal - 4*maxHeld)
+	l := open(t, Options{})
+	l.Reclaim(store(t, l))
+	name := strings.Repeat("x", 4*MaxURL) // its end tells them apart, and its memory is shared
+	long := func(i int) Selector { return Selector{Kind: Tag, Name: name[i:]} }
+	n := 0
+	for held := 0; held <= maxHeld; n++ {
+		if err := l.Invalidate(long(n)); err != nil {
+			t.Fatal(err)
+		}
+		held += len(name) - n
+	}
+	last := l.Sequence()
+	l.mu.Lock()
+	all := l.held
+	l.mu.Unlock()
+	if all > maxHeld+maxHeld/64 {
+		t.Errorf("%d bytes are kept", all)
+	}
+	eventually(t, "the oldest to go", func() bool { return l.Stats().Floor > 0 })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held > maxHeld/2 || l.held < maxHeld/4 || l.floor >= last || len(l.records) >= n {
+		t.Errorf("%d bytes of %d purges are kept, floor %d", l.held, len(l.records), l.floor)
 	}
 }
 
