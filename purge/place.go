@@ -253,11 +253,16 @@ func readPast(fs filesystem, path string, of epoch) []string {
 		return nil
 	}
 	lines := bytes.Split(data, []byte("\n"))
-	if len(lines) < 3 || string(lines[0]) != pastFormat || string(lines[1]) != hex.EncodeToString(of[:]) {
+	end := len(lines) - 1 // behind the last line's end there is nothing
+	if end < 2 || string(lines[0]) != pastFormat || string(lines[1]) != hex.EncodeToString(of[:]) || len(lines[end]) > 0 {
 		return nil
 	}
 	var past []string
-	for _, e := range lines[2 : len(lines)-1] { // behind the last line's end there is nothing
+	for _, e := range lines[2:end] {
+		var known epoch
+		if n, err := hex.Decode(known[:], e[:min(len(e), 2*len(known))]); err != nil || n != len(known) || len(e) != 2*n {
+			return nil // an empty one would be known to be the past of a disk that has none
+		}
 		past = append(past, string(e))
 	}
 	return past

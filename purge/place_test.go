@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -323,6 +325,34 @@ func brokenOff(mem *vfs.Mem, i int64, fatal bool) bool {
 		_ = l.Attach(d) // it fails where the journal does, and then the process does not go on
 	}
 	return count() > i
+}
+
+// TestPastGarbled: a past in which anything but epochs is found is none; least of all is
+// a disk believed that has no position, since the past has an empty line.
+func TestPastGarbled(t *testing.T) {
+	fs, of := newForgetful(), epoch{1}
+	sound := []string{strings.Repeat("0a", 16), strings.Repeat("b1", 16)}
+	if err := writePast(fs, "j", of, sound); err != nil {
+		t.Fatal(err)
+	}
+	if got := readPast(fs, "j", of); !slices.Equal(got, sound) {
+		t.Fatalf("%q", got)
+	}
+	data, _ := fs.ReadFile("j"+pastSuffix, maxPastFile)
+	for at := len(pastFormat) + 1 + 2*len(of) + 1; at < len(data); at++ {
+		for _, b := range []byte{0, '\n', ' ', 'x', data[at] ^ 0x80} {
+			garbled := bytes.Clone(data)
+			garbled[at] = b
+			fs.names["j"+pastSuffix] = stableInode(garbled)
+			if got := readPast(fs, "j", of); len(got) > 0 && b != data[at] {
+				t.Errorf("%q at %d: %q", b, at, got)
+			}
+		}
+		fs.names["j"+pastSuffix] = stableInode(append(bytes.Clone(data), data[at:]...))
+		if got := readPast(fs, "j", of); slices.Contains(got, "") {
+			t.Errorf("with more from %d on: %q", at, got)
+		}
+	}
 }
 
 // TestPlaceInUse: who has a journal on any of the disks keeps all others off all of them,
