@@ -43,7 +43,7 @@ type Options struct {
 	ChunkSize int
 	// SegmentSize is how much a segment holds, in bytes, on every disk.
 	// Default: 1/64 of the smallest disk, at most 256 MiB and at least 1/4096
-	// of the largest.
+	// of the largest, but never more than 1 GiB.
 	SegmentSize int64
 	// FlushInterval is how long what was committed may stay in memory: from
 	// then on it survives the process's being killed. Default 1 s.
@@ -107,6 +107,7 @@ type settings struct {
 	Options
 	chunk       int
 	segmentSize int64
+	segments    int // how many there may be on a disk, however small: each takes a descriptor
 	inline      int
 }
 
@@ -135,12 +136,13 @@ func (o Options) complete() (*settings, error) {
 		return nil, fmt.Errorf("disk: chunks of %d bytes; a power of two from %d to %d", s.chunk, minChunk, maxChunk)
 	}
 	if s.segmentSize == 0 {
-		s.segmentSize = max(min(smallest/segmentsAimed, defaultSegment), largest/maxSegmentCount, int64(s.chunk)*4, minSegment)
+		s.segmentSize = max(min(smallest/segmentsAimed, defaultSegment), min(largest/maxSegmentCount, maxSegment), int64(s.chunk)*4, minSegment)
 	}
 	s.segmentSize = pad(s.segmentSize)
 	if s.segmentSize < int64(s.chunk)*2 || s.segmentSize > maxSegment || s.segmentSize > smallest/minSegmentCount {
-		return nil, fmt.Errorf("disk: segments of %d bytes for chunks of %d and a disk of %d", s.segmentSize, s.chunk, smallest)
+		return nil, fmt.Errorf("disk: segments of %d bytes do not do for chunks of %d and disks of %d to %d bytes", s.segmentSize, s.chunk, smallest, largest)
 	}
+	s.segments = int(max(2*maxSegmentCount, 2*largest/s.segmentSize))
 	if s.MaxObject == 0 {
 		s.MaxObject = min(smallest/4, maxObjectCap)
 	}

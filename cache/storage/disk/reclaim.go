@@ -20,9 +20,6 @@ const (
 	spareSegments = 2
 	// carryShare: up to 1/carryShare of a segment's bytes are carried.
 	carryShare = 2
-	// maxSegments is how many segments there may be, however small, since each
-	// takes a descriptor.
-	maxSegments = 2 * maxSegmentCount
 	// dividedFrom: a whole body of that many segments is evicted a segment at a
 	// time; a shorter one goes at once, because parts are of less use.
 	dividedFrom = 4
@@ -61,7 +58,7 @@ func (v *volume) reclaimer() {
 func (v *volume) victim() *segment {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	room := v.limit-v.used() >= spareSegments*v.o.segmentSize && len(v.segments)+v.condemned < maxSegments
+	room := v.limit-v.used() >= spareSegments*v.o.segmentSize && len(v.segments)+v.condemned < v.o.segments
 	if room || len(v.segments) < 2 || v.heldUp() {
 		return nil
 	}

@@ -190,11 +190,11 @@ func (v *volume) rotate(reserve bool) *segment {
 	if v.active != nil {
 		left += v.o.segmentSize - v.active.end
 	}
-	crowded := left < (spareSegments+1)*v.o.segmentSize || len(v.segments)+v.condemned >= maxSegments
+	crowded := left < (spareSegments+1)*v.o.segmentSize || len(v.segments)+v.condemned >= v.o.segments
 	if v.crowded.Store(crowded); crowded {
 		v.wake(v.reclaimNow)
 	}
-	if left < v.o.segmentSize || left < 2*v.o.segmentSize && !reserve || len(v.segments)+v.condemned > maxSegments {
+	if left < v.o.segmentSize || left < 2*v.o.segmentSize && !reserve || len(v.segments)+v.condemned > v.o.segments {
 		return nil
 	}
 	if v.active != nil {
