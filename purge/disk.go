@@ -23,8 +23,9 @@ import (
 //     tried again until something succeeds.
 //  3. When the journal is written again it holds everything, and the positions follow.
 //  4. At the start, before the journal is taken over, each disk's position is compared
-//     with it (Options.Positions): where one is beyond its end, the journal has lost
-//     purges, and it becomes another, with a new epoch. Then each disk is attached, and
+//     with it (Options.Positions): where one is beyond its end, or of a journal that this
+//     one does not know of, the journal has lost purges, and it becomes another, with a
+//     new epoch. Then each disk is attached, and
 //     one whose position is of another epoch, Missed, or before what the journal still
 //     holds, is soft-purged whole. Only when that is durable does its position move.
 //

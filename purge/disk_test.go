@@ -264,16 +264,18 @@ func TestMarkedBeforeTheAnswer(t *testing.T) {
 // TestForgottenWhereThereIsNoRoom: the position is taken away where it cannot be
 // written.
 func TestForgottenWhereThereIsNoRoom(t *testing.T) {
-	f, d := newForgetful(), &fakeDisk{}
-	l := attach(t, f, d)
-	d.mu.Lock()
-	d.sawErr = errInjected
-	d.mu.Unlock()
-	f.broken(true)
-	wantNotDurable(t, l, "x")
-	if _, seq, out := d.now(); seq != Missed || out || d.forgotten == 0 {
-		t.Errorf("%+v", d)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f, d := newForgetful(), &fakeDisk{}
+		l := attach(t, f, d)
+		d.mu.Lock()
+		d.sawErr = errInjected
+		d.mu.Unlock()
+		f.broken(true)
+		wantNotDurable(t, l, "x")
+		if _, seq, out := d.now(); seq != Missed || out || d.forgotten == 0 {
+			t.Errorf("%+v", d)
+		}
+	})
 }
 
 // TestJournalPutAside: where no disk can be marked, the journal is made unfindable; and

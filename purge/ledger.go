@@ -122,18 +122,21 @@ func Open(o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// replay takes over the journal of the process before.
+// replay takes over the journal of the process before, at the path that was named.
 func (l *Ledger) replay(o *Options) error {
-	fs, path := o.files, o.Path
-	c, err := readJournal(fs, path)
+	c, err := readJournal(o.files, o.Path)
 	if err != nil {
 		return err
 	}
-	another := c != nil && c.damage == nil && c.lost(o.Positions)
-	if another {
-		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and disks count as purged", "path", path)
+	p := &place{Place: Place{Path: o.Path}, journal: c}
+	if c != nil {
+		p.past = readPast(o.files, o.Path, c.epoch)
 	}
-	return l.takeOver(fs, path, c, another)
+	known := []*place{p}
+	for _, at := range o.Positions {
+		known = append(known, &place{Place: Place{Position: at}})
+	}
+	return l.goOnAt(o.files, p, known, p.doubtNamed(o.Positions))
 }
 
 // takeOver goes on with a journal at path, with what was there: nil for nothing.

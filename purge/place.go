@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the journal is, if nobody named a place: on one of the disks, so that it can be
-// had wherever anything is stored. But disks come and go, and each may bring a journal
+// Where the journal is, and whether it is believed. If nobody named a place, it is on one of
+// the disks, so that it can be had wherever anything is stored. But disks come and go, and each may bring a journal
 // of its own, from when another was absent. Which of them holds all purges is told by
 // witnesses: each disk's position has the epoch of the journal that it was under when it
 // was used last, and each journal keeps the epochs that were there before its own (its
@@ -39,6 +39,9 @@ import (
 // Nothing hangs on what is done first: that the others are put aside (PATH.stale) only
 // spares the next process a look at them, and a process that is killed in between
 // leaves witnesses of either the journals that were or the one that is.
+//
+// Where a place is named, the journal there is believed if no disk's position says
+// otherwise: what cannot be read, or has none, is not counted (doubtNamed).
 //
 // The past is in a file beside the journal, PATH.past: a line of text that names the
 // format, one with the epoch that it is the past of, and one for each epoch, in
@@ -122,7 +125,7 @@ func (p *place) doubt(places []*place) string {
 	if p.journal.damage != nil {
 		return "it is damaged"
 	}
-	known := append([]string{hex.EncodeToString(p.journal.epoch[:])}, p.past...)
+	known := p.known()
 	for _, q := range places {
 		switch {
 		case q.unread != nil:
@@ -133,6 +136,32 @@ func (p *place) doubt(places []*place) string {
 			return "a disk was in use for purges that it does not hold"
 		case !slices.Contains(known, q.Position.Epoch):
 			return "a disk is new, or was in use with another"
+		}
+	}
+	return ""
+}
+
+// known returns the epoch of the journal at p, and its past.
+func (p *place) known() []string {
+	return append([]string{hex.EncodeToString(p.journal.epoch[:])}, p.past...)
+}
+
+// doubtNamed is doubt where the journal's place was named, and disks need not have one:
+// what does not know of it has missed no more than what Attach sees to, but what was in use
+// with one that it does not know of may be all that is left of purges that it does not hold.
+func (p *place) doubtNamed(positions []Position) string {
+	switch {
+	case p.journal == nil:
+		return "there is none"
+	case p.journal.damage != nil:
+		return "it is damaged"
+	case p.journal.lost(positions):
+		return "a disk was in use for purges that it does not hold"
+	}
+	known := p.known()
+	for _, at := range positions {
+		if at.Epoch != "" && !slices.Contains(known, at.Epoch) {
+			return "a disk was in use with another"
 		}
 	}
 	return ""
@@ -195,8 +224,10 @@ func (l *Ledger) goOnAt(fs filesystem, p *place, places []*place, doubt string) 
 	if len(past) > 0 || p.Position.Sequence == Missed {
 		l.log.Error("the purge journal may not hold all purges that the disks were in use for: it goes on as another, and what is on the disks is validated before it is used", "path", p.Path, "why", doubt)
 	}
-	if err := writePast(fs, p.Path, l.epoch, past); err != nil {
-		return err
+	if len(past) > 0 {
+		if err := writePast(fs, p.Path, l.epoch, past); err != nil {
+			return err
+		}
 	}
 	epoch := hex.EncodeToString(l.epoch[:])
 	if err := l.takeOver(fs, p.Path, p.journal, true); err != nil {

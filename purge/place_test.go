@@ -83,9 +83,21 @@ func fails(m [2]mount, dead bool) vfs.Hook {
 // startOn starts a process, of which the journal is on the disks.
 func startOn(t *testing.T, mem *vfs.Mem, m [2]mount, process int) *restartRig {
 	t.Helper()
+	return startAt(t, mem, m, process, "")
+}
+
+// startAt is startOn where the journal's path is named; "" for not.
+func startAt(t *testing.T, mem *vfs.Mem, m [2]mount, process int, path string) *restartRig {
+	t.Helper()
 	r := &restartRig{t: t, fs: vfs.NewFaulty(mountedFS{mem, m, process})}
 	r.fs.Set(fails(m, false))
-	r.start(Options{Places: placesOn(r.fs), Clock: clock, files: vfsFiles{r.fs}})
+	o := Options{Path: path, Places: placesOn(r.fs), Clock: clock, files: vfsFiles{r.fs}}
+	for _, p := range o.Places {
+		if p.Away == nil {
+			o.Positions = append(o.Positions, p.Position)
+		}
+	}
+	r.start(o)
 	return r
 }
 
@@ -163,9 +175,15 @@ func (r *restartRig) life(things []placed, process int, m [2]mount) {
 // each time is said, and returns what is left.
 func lives(t *testing.T, mem *vfs.Mem, things []placed, first int, times [][2]mount, end int) *vfs.Mem {
 	t.Helper()
+	return livesAt(t, mem, things, first, times, end, "")
+}
+
+// livesAt is lives where the journal's path is named; "" for not.
+func livesAt(t *testing.T, mem *vfs.Mem, things []placed, first int, times [][2]mount, end int, path string) *vfs.Mem {
+	t.Helper()
 	for i, m := range times {
 		process := first + i
-		r := startOn(t, mem, m, process)
+		r := startAt(t, mem, m, process, path)
 		r.life(things, process, m)
 		left := mem
 		switch (end + process) % numEnds {
@@ -267,6 +285,30 @@ func TestPlaceLaw(t *testing.T) {
 		})
 	}
 	walk([][2]mount{both})
+}
+
+// TestNamedPlaceLaw: likewise where the journal's path is named, and it is on one of the
+// disks: by what the other one knows of. Where that is not there when the first is
+// mounted again, nothing does.
+func TestNamedPlaceLaw(t *testing.T) {
+	both := [2]mount{present, present}
+	things := placedThings(4)
+	with := [][2]mount{both, {present, absent}, {present, unmounted}, {unmounted, present}}
+	n := 0
+	for _, first := range with {
+		for _, second := range with {
+			if first[0] == unmounted && second[1] != present {
+				continue
+			}
+			n++
+			times := [][2]mount{both, first, second, both}
+			synctest.Test(t, func(t *testing.T) {
+				if livesAt(t, vfs.NewMem(), things, 0, times, n, "/a/j"); t.Failed() {
+					t.Errorf("disks mounted as %c, ends from %d", times, n%numEnds)
+				}
+			})
+		}
+	}
 }
 
 // TestPlaceBrokenOff: a start that chooses between two journals is broken off before any
