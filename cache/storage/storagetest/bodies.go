@@ -217,10 +217,10 @@ func testClose(t *testing.T, s suite) {
 // right.
 func testBudget(t *testing.T, s suite) {
 	st := s.sized(t, Options{Size: 1 << 20, MaxObject: 256 << 10, Window: 64 << 10, ChunkSize: 8 << 10})
-	stored := 4000
+	stored := 2000
 	keep := func(i int) {
 		n := []int{10, 1000, 5000, 20000, 100000}[i%5]
-		if i >= 2000 { // a change of sizes must not starve the new ones
+		if i >= 1000 { // a change of sizes must not starve the new ones
 			n = 12000
 		}
 		body := content(uint64(i), n)
@@ -239,7 +239,7 @@ func testBudget(t *testing.T, s suite) {
 		keep(i)
 	}
 	newer := func() (found int) {
-		for i := 2000; i < stored; i++ {
+		for i := 1000; i < stored; i++ {
 			list := lookup(st, i)
 			found += min(len(list), 1)
 			release(list)
@@ -249,7 +249,7 @@ func testBudget(t *testing.T, s suite) {
 	// Of about 80 that fit. What lies in memory goes to disks behind the look-ups,
 	// which on a busy machine takes more of them.
 	for ; newer() < 30; stored++ {
-		if stored == 8000 {
+		if stored == 6000 {
 			t.Fatalf("only %d of the newer size are kept", newer())
 		}
 		keep(stored)
