@@ -26,6 +26,7 @@ func (v *volume) flusher() {
 		case <-v.flushNow:
 		case <-tick.C:
 			v.recover()
+			v.makeUnmade()
 			v.payDrop()
 			v.payLate()
 			v.letGoLost()
@@ -179,6 +180,7 @@ func (v *volume) forsake(s *segment) {
 		return
 	}
 	v.holdsLost = true
+	v.unmade = v.unmade || s.file.Load() == nil
 	v.dropRows(func(r *row) bool { return r.seg == s.id && int64(r.off) >= from }, &v.health.lost)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -200,6 +202,39 @@ func (v *volume) forsake(s *segment) {
 			at += r.size()
 		}
 	}
+}
+
+// makeUnmade makes the files of segments that were lost before they had one, as soon as the
+// disk is back and before anything is written behind them: a gap in the numbers says that
+// something is lost that was on the disk. For the flusher.
+func (v *volume) makeUnmade() {
+	if !v.unmade || v.health.noWrite.Load() {
+		return
+	}
+	v.unmade = false
+	var list []*segment
+	v.mu.Lock()
+	for _, s := range v.segments {
+		if s.isLost() && s.file.Load() == nil && s.tryPin() {
+			list = append(list, s)
+		}
+	}
+	v.mu.Unlock()
+	for _, s := range list {
+		v.flushing.begin(v)
+		_, err := v.file(s)
+		v.flushing.end()
+		if s.unpin(); err != nil && !v.unmade {
+			v.unmade = true
+			v.failWrite(err)
+		}
+	}
+}
+
+func (s *segment) isLost() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lost
 }
 
 // letGoLost lets go of what was lost, which is held in memory for those who had it

@@ -59,6 +59,7 @@ type volume struct {
 	raised                         atomic.Bool // rows were judged that nobody asked for: a look may be of use
 
 	holdsLost bool // the flusher's: some segment holds in memory what was lost
+	unmade    bool // the flusher's: some segment that was lost has no file yet
 
 	// The flusher's: the number in the file NEWEST, and the last that could not be
 	// written there.
