@@ -43,10 +43,11 @@ type journal struct {
 	// which is then covered.
 	whole func() (data []byte, last uint64, covered *batch)
 	// synced is told how far the journal is durable, before anybody who waits for
-	// that is; failing that it cannot be written, likewise; health with an error
-	// when it stops being written, and with nil when it is again.
+	// that is; failing that it cannot be written, likewise, and whether the attempt left
+	// one all the same, which may have been put aside before; health with an error when it
+	// stops being written, and with nil when it is again.
 	synced  func(seq uint64)
-	failing func()
+	failing func(left bool)
 	health  func(error)
 
 	mu  sync.Mutex // a leaf
@@ -63,6 +64,7 @@ type journal struct {
 	lean    bool        // no reserve is written: that failed
 	written uint64      // the newest sequence in the file
 	told    uint64      // how far synced was told
+	left    bool        // an attempt to write it anew that failed left it behind
 	dirty   bool
 	syncAt  message.Instant
 	retryAt message.Instant
@@ -209,7 +211,8 @@ func (j *journal) giveUp(err error) error {
 	if !j.broken.Swap(true) {
 		j.health(err)
 	}
-	j.failing()
+	j.failing(j.left)
+	j.left = false
 	return fmt.Errorf("%w: %w", ErrNotDurable, err)
 }
 
@@ -224,7 +227,9 @@ func (j *journal) replace(b *batch) (covered *batch, err error) {
 		_ = j.file.Close() // what it held is in the new one
 		j.adopt(f, int64(len(data)), zeroed, last)
 		j.lean = zeroed == j.end
-	case !replaced:
+	case replaced:
+		j.left = true
+	default:
 		if err = j.append(b); err == nil {
 			err = j.append(covered)
 		}
@@ -236,10 +241,12 @@ func (j *journal) replace(b *batch) (covered *batch, err error) {
 // that fails, without.
 func (j *journal) rewrite() (covered *batch, err error) {
 	data, last, covered := j.whole()
-	f, zeroed, _, err := writeSpared(j.fs, j.path, data, !j.lean)
+	f, zeroed, replaced, err := writeSpared(j.fs, j.path, data, !j.lean)
+	j.left = replaced && err != nil
 	if err != nil && !j.lean {
 		j.lean = true // some file systems say only at the sync that there is no room
-		f, zeroed, _, err = writeSpared(j.fs, j.path, data, false)
+		f, zeroed, replaced, err = writeSpared(j.fs, j.path, data, false)
+		j.left = (j.left || replaced) && err != nil
 	}
 	if err == nil {
 		j.adopt(f, int64(len(data)), zeroed, last)

@@ -135,9 +135,14 @@ func (c *contents) lost(positions []Position) bool {
 	return false
 }
 
-// fail is told that the journal cannot be written, before anybody else is. On the
-// journal's goroutine.
-func (l *Ledger) fail() { l.guards.fail(l.seq.Load(), l.journal.aside) }
+// fail is told that the journal cannot be written, before anybody else is; left: but that
+// there is one again, if it was put aside. On the journal's goroutine.
+func (l *Ledger) fail(left bool) {
+	if left {
+		l.guards.found()
+	}
+	l.guards.fail(l.seq.Load(), l.journal.aside)
+}
 
 // Guard returns the state of the disks.
 func (l *Ledger) Guard() Guard { return l.guards.state() }

@@ -318,6 +318,38 @@ func TestJournalPutAside(t *testing.T) {
 	})
 }
 
+// TestJournalPutAsideIsBack: where the journal was put aside, and an attempt to write it anew
+// fails when it has its name already, that is noticed: it is put aside once more or, where
+// that fails, the disks are out of use.
+func TestJournalPutAsideIsBack(t *testing.T) {
+	for fails, want := range map[int]Guard{1: {Disks: 1, Untold: 1, Aside: true}, 1 << 30: {Disks: 1, Untold: 1, Out: 1, Unsafe: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			f, d := newForgetful(), &fakeDisk{}
+			l := attach(t, f, d)
+			d.fault(errInjected)
+			f.mu.Lock()
+			f.noData = true
+			f.mu.Unlock()
+			wantNotDurable(t, l, "x")
+			if !l.Guard().Aside {
+				t.Fatalf("%+v", l.Guard())
+			}
+			f.mu.Lock()
+			f.noData = false
+			f.failAt, f.failFor = f.ops+5, fails // it is created, written, synced and renamed
+			f.mu.Unlock()
+			wantNotDurable(t, l, "y")
+			if g := l.Guard(); g != want {
+				t.Errorf("%d operations fail: %+v, want %+v", fails, g, want)
+			}
+			_, err := f.ReadFile("j", 1<<20)
+			if aside := errors.Is(err, errNotExist); aside != want.Aside {
+				t.Errorf("%d operations fail: the journal: %v", fails, err)
+			}
+		})
+	}
+}
+
 // TestJournalLosesItsEnd: whatever is cut off the journal, or if an older copy takes
 // its place, no disk is believed that knows of more; and a whole one is.
 func TestJournalLosesItsEnd(t *testing.T) {

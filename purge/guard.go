@@ -150,6 +150,15 @@ func (a *guards) fail(seq uint64, aside func() bool) {
 	a.wait(markWait, func(g *guard) bool { return g.tried == Missed && (result == coverAside || g.marked() || g.out) })
 }
 
+// found says that there may be a journal again, an incomplete one, though it was put aside.
+func (a *guards) found() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cover == coverAside {
+		a.cover = coverUnknown
+	}
+}
+
 // marked reports whether the disk says of itself that it is not to be believed. Under
 // all.mu.
 func (g *guard) marked() bool { return g.owesSoft || g.saw == Missed && g.synced == Missed }
