@@ -102,6 +102,10 @@ func (p *replay) segment(id uint32, later int) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	if size > maxSegment { // what is beyond is none of ours, and might take hours to look through
+		_ = f.Truncate(maxSegment) // else it takes room that nobody counts
+		size = maxSegment
+	}
 	s := &segment{v: v, id: id, old: true, end: size, written: size, synced: size, sealed: true}
 	s.pins.Store(1)
 	s.settled.Store(true)

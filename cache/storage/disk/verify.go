@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 
 	"edge/cache/storage/vfs"
@@ -12,9 +13,10 @@ import (
 type Report struct {
 	Segments, Records int64
 	Bytes             int64 // read
-	// Damaged counts runs of bytes that are no record, and records whose bodies are
-	// not what they should be. Of those, Torn end a segment, as a crash leaves
-	// them.
+	// Damaged counts runs of bytes that are no record, records whose bodies are
+	// not what they should be, and segments that are lost, cannot be read, or have become
+	// shorter. Of those, Torn end a segment that was never synced whole, as a crash
+	// leaves them.
 	Damaged, Torn int64
 	// Places names the damage, the first maxPlaces.
 	Places []string
@@ -27,7 +29,7 @@ const maxPlaces = 100
 // nothing. A directory that is no disk, or one of another format, is an error. progress,
 // which may be nil, is told how many bytes of how many have been read.
 func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, err error) {
-	v := &volume{o: &settings{Options: Options{FS: fs}}, dir: dir}
+	v := &volume{o: &settings{Options: Options{FS: fs, Logger: slog.New(slog.DiscardHandler)}, segmentSize: maxSegment}, dir: dir}
 	ids, _, _, err := v.list()
 	if err != nil {
 		return r, err
@@ -48,73 +50,89 @@ func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, 
 		return r, fmt.Errorf("disk: %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if ids, _, _, err = v.list(); err != nil { // as they are by now
+	ids, _, lost, err := v.list() // as they are by now
+	if err != nil {
 		return r, err
 	}
-	var files []vfs.File
-	var total int64
-	defer func() {
-		for _, f := range files {
-			_ = f.Close() // it was only read
+	total := int64(0)
+	for _, id := range ids {
+		if f, err := fs.Open(v.name(id)); err == nil {
+			size, _ := f.Size() // what cannot be read is said below
+			total += size
+			_ = f.Close() // nothing was written
 		}
-	}()
-	windows := make([]*sliding, len(ids))
-	for i, id := range ids {
-		f, err := fs.Open(v.name(id))
-		if err != nil {
-			return r, fmt.Errorf("disk: %w", err)
-		}
-		files = append(files, f)
-		size, err := f.Size()
-		if err != nil {
-			return r, fmt.Errorf("disk: %w", err)
-		}
-		windows[i] = &sliding{f: f, size: size}
-		total += size
 	}
 	for i, id := range ids {
-		w := windows[i]
-		err := r.segment(w, id, func(off int64) {
+		if i > 0 && id != ids[i-1]+1 {
+			r.damage("%08x.seg to %08x.seg: lost", ids[i-1]+1, id-1)
+		}
+		before := r.Bytes
+		err := r.segment(v, id, func(off int64) {
 			if progress != nil {
-				progress(r.Bytes+off, total)
+				progress(before+off, total)
 			}
 		})
-		if err != nil {
+		if errors.Is(err, errVersion) {
 			return r, fmt.Errorf("disk: %s: %w", v.name(id), err)
+		} else if err != nil {
+			r.damage("%08x.seg: %v", id, err)
 		}
 		r.Segments++
-		r.Bytes += w.size
-		w.buf = nil
+	}
+	if newest := max(lost, v.readNewest()); len(ids) > 0 && newest > ids[len(ids)-1] {
+		r.damage("%08x.seg to %08x.seg: lost", ids[len(ids)-1]+1, newest)
 	}
 	return r, nil
 }
 
 // segment checks one segment.
-func (r *Report) segment(w *sliding, id uint32, progress func(off int64)) error {
-	bad := false // within a run that is no record
+func (r *Report) segment(v *volume, id uint32, progress func(off int64)) error {
+	f, err := v.o.FS.Open(v.name(id))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	r.Bytes += size
+	notes, _, short := v.readCheckpoint(&segment{v: v, id: id, end: size})
+	if short {
+		r.damage("%08x.seg at %d: it was longer when it was synced", id, size)
+	}
+	torn, err := r.records(&sliding{f: f, size: size}, id, progress)
+	if torn && notes == nil && !short { // else it was all there
+		r.Torn++
+	}
+	return err
+}
+
+// records checks a segment's records. torn: it does not end with one.
+func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn bool, err error) {
 	for off := int64(0); off < w.size; {
 		rec, _, err := w.record(id, off)
 		switch {
 		case errors.Is(err, errDamaged):
-			if !bad {
+			if !torn {
 				r.note(id, off, "no record")
 			}
-			bad = true
+			torn = true // so far
 			off += recordAlign
 			continue
 		case err != nil:
-			return err
+			return false, err
 		}
-		bad = false
+		torn = false
 		r.Records++
 		if rec.body > 0 {
 			b, err := w.at(off+headerSize+int64(rec.front), int(rec.body))
 			switch {
 			case errors.Is(err, errDamaged): // it goes beyond the end
 				r.note(id, off, "a record that was not written to its end")
-				r.Torn++
+				torn = true
 			case err != nil:
-				return err
+				return false, err
 			case checksum(b) != rec.bodySum:
 				r.note(id, off, "a body that is not what was written")
 			}
@@ -122,15 +140,16 @@ func (r *Report) segment(w *sliding, id uint32, progress func(off int64)) error 
 		off += rec.size()
 		progress(min(off, w.size))
 	}
-	if bad {
-		r.Torn++
-	}
-	return nil
+	return torn, nil
 }
 
 func (r *Report) note(id uint32, off int64, what string) {
+	r.damage("%08x.seg at %d: %s", id, off, what)
+}
+
+func (r *Report) damage(format string, args ...any) {
 	r.Damaged++
 	if len(r.Places) < maxPlaces {
-		r.Places = append(r.Places, fmt.Sprintf("%08x.seg at %d: %s", id, off, what))
+		r.Places = append(r.Places, fmt.Sprintf(format, args...))
 	}
 }

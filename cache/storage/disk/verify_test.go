@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -62,10 +63,54 @@ func TestVerify(t *testing.T) {
 			if err := f.Truncate(r.Bytes - cut); err != nil {
 				t.Fatal(err)
 			}
+			if got, err := Verify(short, "/disk", nil); err != nil || got.Damaged == got.Torn {
+				t.Fatalf("%d bytes short of what was synced: %+v, %v", cut, got, err)
+			}
+			if err := short.Remove("/disk/00000001.idx"); err != nil { // as if it had not been synced
+				t.Fatal(err)
+			}
 			got, err := Verify(short, "/disk", nil)
 			if err != nil || got.Damaged > 1 || got.Damaged != got.Torn || got.Damaged == 0 && got.Records == r.Records {
 				t.Fatalf("%d bytes short: %+v, %v", cut, got, err)
 			}
+		}
+	})
+}
+
+// TestVerifyLoss: segments that are lost are named, in the middle and at the end, and where
+// one cannot be read the others are checked all the same. The oldest may be gone: it may
+// have been reclaimed.
+func TestVerifyLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		for key := range 4 { // a segment each
+			st := start(t, mem)
+			if err := keep(st.Store, key, 1, 4000); err != nil {
+				t.Fatal(err)
+			}
+			st.stop(0)
+		}
+		for lost, want := range map[string]string{"00000001": "", "00000002": "00000002.seg to 00000002.seg: lost", "00000004": "00000004.seg to 00000004.seg: lost"} {
+			bad := mem.Killed()
+			for _, suffix := range []string{".seg", ".idx"} {
+				if err := bad.Remove("/disk/" + lost + suffix); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := Verify(bad, "/disk", nil)
+			if got := strings.Join(r.Places, "; "); err != nil || got != want || r.Records != 3 || r.Torn != 0 {
+				t.Errorf("without %s: %+v, %v; want %q", lost, r, err, want)
+			}
+		}
+		faulty := vfs.NewFaulty(mem)
+		faulty.Set(func(op vfs.Op, name string) error {
+			if op == vfs.OpRead && strings.HasSuffix(name, "2.seg") {
+				return syscall.EIO
+			}
+			return nil
+		})
+		if r, err := Verify(faulty, "/disk", nil); err != nil || r.Damaged != 1 || r.Torn != 0 || r.Records != 3 || !strings.Contains(r.Places[0], "00000002.seg") {
+			t.Errorf("where one cannot be read: %+v, %v", r, err)
 		}
 	})
 }
