@@ -94,10 +94,19 @@ func TestGeneratorChecksEveryAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := cannedServer(t, c.answer)
-			got, err := epollLoad(t.Context(), addr, 2, 100*time.Millisecond, oneAnswer(getRequest(addr, "/"), smallBody))
+			const asked = 100
+			w := oneAnswer(getRequest(addr, "/"), smallBody)
+			one, left := w.next, asked
+			w.next = func(dst []byte) ([]byte, int) {
+				if left--; left < 0 {
+					return dst, -1
+				}
+				return one(dst)
+			}
+			got, err := epollLoad(t.Context(), addr, 2, time.Minute, w)
 			if c.wrong == "" {
-				if err != nil || got.requests == 0 {
-					t.Errorf("%d requests, %v; want some and no error", got.requests, err)
+				if err != nil || got.requests != asked {
+					t.Errorf("%d requests, %v; want %d and no error", got.requests, err, asked)
 				}
 				return
 			}

@@ -75,9 +75,13 @@ func TestStopDrains(t *testing.T) {
 		t.Errorf("the idle connection: %v, want its end at once", err)
 	}
 	eventually(t, "not ready while draining", func() bool { return get(t, p.adminURL()+"/readyz").StatusCode == 503 })
-	if _, err := net.Dial("tcp", p.node.server.Addrs()[0].String()); err == nil {
-		t.Error("still listens")
-	}
+	eventually(t, "nothing listens any more", func() bool {
+		nc, err := net.Dial("tcp", p.node.server.Addrs()[0].String())
+		if err == nil {
+			_ = nc.Close() // the idle ones are told a moment before
+		}
+		return err != nil
+	})
 	close(release)
 	a := <-answers
 	if a.body != "whole" || !a.Close {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edge/internal/memconn"
@@ -399,23 +400,25 @@ func TestUnreadBodyIsDrainedOrTheConnectionEnds(t *testing.T) {
 		{"ill-formed", te + "1388\r\n" + body + "??", 10000, false, false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c, nc := server(ServerOptions{Limits: Limits{DrainBytes: x.drain}, Timeouts: Timeouts{Drain: 50 * time.Millisecond}})
-			say(t, nc, x.raw+get+host+end)
-			ask(t, c)
-			answer(t, c, "x")
-			if got := c.Persist(); got != x.persist {
-				t.Fatalf("Persist() = %v", got)
-			}
-			if x.persist {
-				if req := ask(t, c); req.Method != "GET" {
-					t.Errorf("next request is %s", req.Method)
+			synctest.Test(t, func(t *testing.T) {
+				c, nc := server(ServerOptions{Limits: Limits{DrainBytes: x.drain}})
+				say(t, nc, x.raw+get+host+end)
+				ask(t, c)
+				answer(t, c, "x")
+				if got := c.Persist(); got != x.persist {
+					t.Fatalf("Persist() = %v", got)
 				}
-			}
-			c.Close()
-			got, _ := io.ReadAll(nc)
-			if strings.Contains(string(got), "Connection: close") != x.close {
-				t.Errorf("client got %q", got)
-			}
+				if x.persist {
+					if req := ask(t, c); req.Method != "GET" {
+						t.Errorf("next request is %s", req.Method)
+					}
+				}
+				c.Close()
+				got, _ := io.ReadAll(nc)
+				if strings.Contains(string(got), "Connection: close") != x.close {
+					t.Errorf("client got %q", got)
+				}
+			})
 		})
 	}
 }
