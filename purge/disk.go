@@ -111,10 +111,15 @@ func (l *Ledger) outrun(seq uint64) error {
 	l.mu.Lock()
 	behind := seq >= l.seq.Load()
 	if behind {
-		l.began = (seq/runSpan + 2) * runSpan
-		l.seq.Store(l.began)
+		began := (seq/runSpan + 2) * runSpan
+		if l.origin == l.began {
+			l.origin = began
+		}
+		l.began = began
+		l.seq.Store(began)
 		if l.journal != nil {
-			l.journal.begin(l.began)
+			l.journal.begin(began)
+			l.journal.compact.Store(true) // where there is room, its header has the origin
 		}
 	}
 	l.mu.Unlock()

@@ -177,6 +177,50 @@ func TestDisksAhead(t *testing.T) {
 	}
 }
 
+// TestFollowersOfAnotherEpoch: a follower that does not say which epoch its number is of is
+// told all the same that there is another now, by that process and those after it.
+func TestFollowersOfAnotherEpoch(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	follow := func(l *Ledger, since uint64, want error) uint64 {
+		t.Helper()
+		page, err := l.Since(ended, "", since)
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("since %d: %v, want %v", since, err, want)
+		}
+		return page.Sequence
+	}
+	f, d := newForgetful(), &fakeDisk{}
+	l := attach(t, f, d)
+	mustPurge(t, l, Hard, must(ByTag("a")))
+	old := follow(l, 0, nil)
+	_ = l.Close()
+	for _, c := range []struct {
+		what  string
+		files *forgetful
+		disks []*fakeDisk
+	}{
+		{"the journal is lost", newForgetful(), []*fakeDisk{d.like()}},
+		{"it may not hold everything", f.kill(), []*fakeDisk{d.like(), {epoch: d.epoch, seq: Missed}}},
+		{"its numbers are outrun", f.kill(), []*fakeDisk{d.like(), {epoch: "another", seq: 100 * runSpan}}},
+	} {
+		t.Log(c.what)
+		l = attach(t, c.files, c.disks...)
+		follow(l, 0, nil)
+		now := follow(l, old, ErrBehind)
+		follow(l, now, nil)
+		mustPurge(t, l, Hard, must(ByTag("b")))
+		_ = l.Close()
+		l = attach(t, c.files, c.disks...)
+		mustPurge(t, l, Hard, must(ByTag("c")))
+		follow(l, old, ErrBehind)
+		if next := follow(l, now, nil); next != l.Sequence() {
+			t.Errorf("from %d on: %d", now, next)
+		}
+		_ = l.Close()
+	}
+}
+
 // TestSoftPurgeIsOwed: a disk on which that it was soft-purged does not last is told no
 // position, so that the next process does it again.
 func TestSoftPurgeIsOwed(t *testing.T) {

@@ -35,7 +35,8 @@ type Page struct {
 
 // Since returns the purges after a number, the oldest first, and where there
 // are none waits for one until ctx ends. The epoch, where not empty, must be
-// the ledger's. With ErrBehind the page says where to go on. A purge that was
+// the ledger's; where it is empty, a number from before the epoch is another's, but for
+// 0, which is nobody's. With ErrBehind the page says where to go on. A purge that was
 // superseded by a later one of the same selectors is left out.
 func (l *Ledger) Since(ctx context.Context, epoch string, since uint64) (*Page, error) {
 	for {
@@ -56,7 +57,8 @@ func (l *Ledger) page(epoch string, since uint64) (*Page, <-chan struct{}, error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &Page{Epoch: hex.EncodeToString(l.epoch[:]), Sequence: l.seq.Load()}
-	if epoch != "" && epoch != p.Epoch || since < l.floor || since > p.Sequence {
+	another := epoch != "" && epoch != p.Epoch || epoch == "" && 0 < since && since < l.origin
+	if another || since < l.floor || since > p.Sequence {
 		return p, nil, ErrBehind
 	}
 	if l.closed {

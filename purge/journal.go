@@ -19,7 +19,7 @@ import (
 //	header  = offset  size
 //	               0     8  "edgepurg"
 //	               8     2  version, 1
-//	              10     6  zero
+//	              10     6  origin, in runSpans: numbers up to it are of the lines before
 //	              16    16  epoch: random, of this line of journals
 //	              32     8  floor: the newest purge that was left out
 //	              40     4  checksum of the 40 bytes before
@@ -97,6 +97,7 @@ type record struct {
 type contents struct {
 	epoch   epoch
 	floor   uint64
+	origin  uint64
 	records []record
 	last    uint64 // the highest sequence, purge or start
 	// good is how much of the file, in bytes, read well; what follows is a torn
@@ -147,6 +148,7 @@ func (c *contents) parseHeader(data []byte) error {
 	if v := binary.LittleEndian.Uint16(h[8:]); v != journalVersion {
 		return fmt.Errorf("%w: version %d", errForeign, v)
 	}
+	c.origin = (binary.LittleEndian.Uint64(h[8:]) >> 16) * runSpan
 	copy(c.epoch[:], h[16:])
 	c.floor = binary.LittleEndian.Uint64(h[32:])
 	c.last = c.floor
@@ -311,12 +313,11 @@ func cutSelector(b []byte) (s Selector, rest []byte, ok bool) {
 	return s, b, true
 }
 
-// appendHeader appends a header.
-func appendHeader(dst []byte, e epoch, floor uint64) []byte {
+// appendHeader appends a header. origin is a multiple of runSpan.
+func appendHeader(dst []byte, e epoch, floor, origin uint64) []byte {
 	at := len(dst)
 	dst = append(dst, journalMagic...)
-	dst = binary.LittleEndian.AppendUint16(dst, journalVersion)
-	dst = append(dst, 0, 0, 0, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint64(dst, journalVersion|origin/runSpan<<16)
 	dst = append(dst, e[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, floor)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))

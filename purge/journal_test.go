@@ -21,7 +21,7 @@ import (
 
 // written returns a journal of some purges, and where each record ends.
 func written() (data []byte, ends []int) {
-	data = appendHeader(nil, epoch{1, 2, 3}, 7)
+	data = appendHeader(nil, epoch{1, 2, 3}, 7, 5*runSpan)
 	data = appendStart(data, runSpan, 5)
 	ends = []int{headerSize, len(data)}
 	for i, s := range []Selector{must(ByURL("https://a/b")), mustPrefix("https://a/b/"), must(ByTag("t")), must(ByGroup("http://a", "G")), must(ByHost("h")), All()} {
@@ -44,10 +44,10 @@ func parse(t testing.TB, data []byte) *contents {
 func TestJournalRoundTrip(t *testing.T) {
 	data, ends := written()
 	c := parse(t, data)
-	if c.damage != nil || c.good != int64(len(data)) || c.epoch != (epoch{1, 2, 3}) || c.floor != 7 || len(c.records) != len(ends)-2 || c.last != runSpan+6 {
+	if c.damage != nil || c.good != int64(len(data)) || c.epoch != (epoch{1, 2, 3}) || c.floor != 7 || c.origin != 5*runSpan || len(c.records) != len(ends)-2 || c.last != runSpan+6 {
 		t.Fatalf("%+v", c)
 	}
-	again := appendStart(appendHeader(nil, c.epoch, c.floor), runSpan, 5)
+	again := appendStart(appendHeader(nil, c.epoch, c.floor, c.origin), runSpan, 5)
 	for i := range c.records {
 		again = appendPurge(again, &c.records[i])
 	}
@@ -168,7 +168,7 @@ func TestForeignFiles(t *testing.T) {
 
 // fixHeader makes a header's checksum right.
 func fixHeader(d []byte) []byte {
-	h := appendHeader(nil, epoch(d[16:32]), 0)
+	h := appendHeader(nil, epoch(d[16:32]), 0, 0)
 	copy(h[8:], d[8:40])
 	return append(append(h[:40:40], sum(h[:40])...), d[headerSize:]...)
 }
@@ -560,7 +560,7 @@ func FuzzJournal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := appendHeader(nil, c.epoch, c.floor)
+		again := appendHeader(nil, c.epoch, c.floor, c.origin)
 		x := newIndex()
 		for i := range c.records {
 			again = appendPurge(again, &c.records[i])

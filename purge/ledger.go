@@ -56,6 +56,7 @@ type Ledger struct {
 	named    int       // selectors in records
 	held     int64     // about what records take in the journal, in bytes
 	floor    uint64
+	origin   uint64 // where the epoch begins: numbers below are of other ones
 	swept    uint64 // every stored response has been judged up to here
 	changed  chan struct{}
 	closed   bool
@@ -168,6 +169,9 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 	}
 	l.replayed = c.last
 	l.began = (c.last/runSpan + 1) * runSpan
+	if l.origin = c.origin; l.epoch != c.epoch || c.last == 0 {
+		l.origin = l.began // it is a new one
+	}
 	l.seq.Store(l.began)
 	j := &journal{fs: fs, path: path, clock: l.clock, synced: l.guards.tell, failing: l.fail, health: l.health, cur: newBatch(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
@@ -188,7 +192,7 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 func (l *Ledger) whole(j *journal) ([]byte, uint64, *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	data := appendHeader(nil, l.epoch, l.floor)
+	data := appendHeader(nil, l.epoch, l.floor, l.origin)
 	started := false
 	start := func() {
 		data = appendStart(data, l.began, l.clock())
