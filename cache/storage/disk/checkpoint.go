@@ -100,37 +100,38 @@ func (v *volume) readIdx(s *segment) []byte {
 }
 
 // readCheckpoint returns the packed notes of a segment and the names of its heads; nil
-// where there are none to go by. short: the segment was longer when it was synced.
-func (v *volume) readCheckpoint(s *segment) (notes []byte, naming *namingReader, short bool) {
+// where there are none to go by. length is how long the segment was when it was synced, 0 where
+// that is not known.
+func (v *volume) readCheckpoint(s *segment) (notes []byte, naming *namingReader, length int64) {
 	f, err := v.o.FS.Open(v.idxPath(s.id))
 	if err != nil {
-		return nil, nil, false
+		return nil, nil, 0
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	size, err := f.Size()
 	if err != nil || size < idxHeader || size > maxIdxShare*(v.o.segmentSize+s.end)+idxHeader+namingHeader {
-		return nil, nil, false
+		return nil, nil, 0
 	}
 	b := make([]byte, size)
 	if n, _ := f.ReadAt(b, 0); int64(n) < size {
-		return nil, nil, false
+		return nil, nil, 0
 	}
 	le := binary.LittleEndian
 	if string(b[:8]) != idxMagic || le.Uint32(b[8:]) != idxVersion || le.Uint32(b[12:]) != s.id || le.Uint32(b[24:]) != idxSum(b) {
-		return nil, nil, false
+		return nil, nil, 0
 	}
-	if length := le.Uint64(b[16:]); length != uint64(s.end) {
-		return nil, nil, length > uint64(s.end)
+	if length = int64(le.Uint64(b[16:])); length != s.end {
+		return nil, nil, length
 	}
 	end := int64(le.Uint32(b[28:]))*noteSize + idxHeader
 	if end > size {
-		return nil, nil, false
+		return nil, nil, 0
 	}
 	naming, ok := openNamings(b[end:])
 	if !ok {
-		return nil, nil, false
+		return nil, nil, 0
 	}
-	return b[idxHeader:end:end], naming, false
+	return b[idxHeader:end:end], naming, length
 }
 
 // maxIdxShare is how many times longer than its segment a checkpoint may be: a note

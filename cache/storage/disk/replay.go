@@ -114,7 +114,7 @@ func (p *replay) segment(id uint32, later int) error {
 	v.sealed += size
 	// Where something before it was damaged, the segment is read, so that its checkpoint
 	// says so from now on.
-	packed, naming, short := v.readCheckpoint(s)
+	packed, naming, length := v.readCheckpoint(s)
 	if packed != nil && !p.damaged {
 		for ; len(packed) > 0; packed = packed[noteSize:] {
 			n := parseNote(packed)
@@ -130,10 +130,11 @@ func (p *replay) segment(id uint32, later int) error {
 	if deep {
 		p.deep[id] = struct{}{}
 	}
-	if err := p.scan(s, f, deep); err != nil {
+	end, err := p.scan(s, f, deep)
+	if err != nil {
 		return err
 	}
-	if short {
+	if end < length {
 		// What it lost may have taken something away, of it and of what came before. It keeps
 		// the checkpoint that tells, for the starts to come.
 		v.health.damaged.Add(1)
@@ -226,10 +227,10 @@ func (v *volume) doubt() {
 	}
 }
 
-// scan reads a segment's records. deep: with their bodies.
-func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
+// scan reads a segment's records, and returns where the last that is right ends. deep: with
+// their bodies.
+func (p *replay) scan(s *segment, f vfs.File, deep bool) (end int64, err error) {
 	w, before := &sliding{f: f, size: s.end}, p.damaged
-	end := int64(0) // of the last record that is right
 	for off := int64(0); off+headerSize <= s.end; {
 		r, front, err := w.record(s.id, off)
 		switch {
@@ -241,7 +242,7 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			off += recordAlign // look for the next one
 			continue
 		case err != nil:
-			return err
+			return end, err
 		}
 		n := noteOf(&r, front)
 		namingOf(&r, front, &p.naming)
@@ -263,7 +264,7 @@ func (p *replay) scan(s *segment, f vfs.File, deep bool) error {
 			p.v.sealed -= w.size - end
 		}
 	}
-	return nil
+	return end, nil
 }
 
 // whole checks a record's body, and that the chunks it needs are.

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,11 +12,11 @@ import (
 	"edge/cache/storage/vfs"
 )
 
-// TestShortenedSegment: a segment that is shorter than its checkpoint knows has lost
-// records, and with them what they took away: what was invalidated there is not found
+// TestShortenedSegment: a segment that is shorter than its checkpoint knows, or that another
+// file has taken the place of, has lost records, and with them what they took away: what was invalidated there is not found
 // valid, at that start and at those that follow; and what came after it is.
 func TestShortenedSegment(t *testing.T) {
-	for _, cut := range []int64{1, 4096, 1 << 20} {
+	for _, cut := range []int64{1, 4096, 1 << 20, -4096} {
 		for _, back := range []int{0, 2} { // from the newest
 			t.Run(fmt.Sprint(cut, " of the last but ", back), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { testShortenedSegment(t, cut, back) })
@@ -55,6 +56,11 @@ func testShortenedSegment(t *testing.T, cut int64, back int) {
 	}
 	if err := f.Truncate(max(size-cut, 0)); err != nil {
 		t.Fatal(err)
+	}
+	if cut < 0 {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, int(size-cut)), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for round := range 3 {
 		st := start(t, fs)

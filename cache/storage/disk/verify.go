@@ -97,12 +97,12 @@ func (r *Report) segment(v *volume, id uint32, progress func(off int64)) error {
 		return err
 	}
 	r.Bytes += size
-	notes, _, short := v.readCheckpoint(&segment{v: v, id: id, end: size})
-	if short {
+	_, _, length := v.readCheckpoint(&segment{v: v, id: id, end: size})
+	if length > size {
 		r.damage("%08x.seg at %d: it was longer when it was synced", id, size)
 	}
 	torn, err := r.records(&sliding{f: f, size: size}, id, progress)
-	if torn && notes == nil && !short { // else it was all there
+	if torn && length == 0 { // else it was all there
 		r.Torn++
 	}
 	return err
