@@ -398,10 +398,16 @@ func writeSpared(fs filesystem, path string, data []byte, spare bool) (f journal
 		replaced = true
 		err = fs.SyncDir(path)
 	}
-	if err != nil {
-		return nil, 0, replaced, errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+	if err == nil {
+		return f, zeroed, true, nil
 	}
-	return f, zeroed, true, nil
+	err = errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+	if !replaced { // what was written of it may have taken the last room there was
+		if f, e := fs.Create(temporary); e == nil {
+			_ = f.Close() // it is empty, and nobody reads it
+		}
+	}
+	return nil, 0, replaced, err
 }
 
 // writeReserve writes a reserve from end on and returns where it ends, with an error
