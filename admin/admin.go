@@ -19,6 +19,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -119,6 +121,9 @@ func guard(next http.Handler, tokens bool) http.Handler {
 		case r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")):
 			refuse(w, http.StatusUnsupportedMediaType, errors.New("content must be application/json"))
 			return
+		case !isPlain(r.URL):
+			refuse(w, http.StatusNotFound, errors.New("a path with an empty segment, or . or .., is none of this listener's: in a name, write %2F, or %2E"))
+			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		h := w.Header()
@@ -143,6 +148,15 @@ func hostIsLocal(r *http.Request) bool {
 	}
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// isPlain reports whether a path is as the mux wants it. It answers others with a
+// redirect and no content, which clients that do not follow it take for success: of a
+// script that has no SERVICE, say, in /service/$SERVICE/purge_all.
+func isPlain(u *url.URL) bool {
+	p := u.EscapedPath()
+	clean := path.Clean("/" + p)
+	return p == clean || clean != "/" && p == clean+"/"
 }
 
 func isJSON(contentType string) bool {

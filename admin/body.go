@@ -47,7 +47,7 @@ func (s *Server) sendBody(w http.ResponseWriter, r *http.Request) {
 	case c.n == 0:
 		refuse(w, http.StatusConflict, errors.New("only parts of the body are stored"))
 	case c.n > 1:
-		refuse(w, http.StatusConflict, fmt.Errorf("%d variants are stored for this URL: name one with variant", c.n))
+		refuse(w, http.StatusConflict, fmt.Errorf("%d variants are stored for this URL: name one, with variant=ID or --variant ID", c.n))
 	default:
 		pour(w, r, &c)
 	}
@@ -73,7 +73,7 @@ func (c *chosen) consider(e storage.Entry, variant string) bool {
 // pour sends the body. Where it cannot be read to its end, the connection is cut,
 // so that nobody takes what came for the whole.
 func pour(w http.ResponseWriter, r *http.Request, c *chosen) {
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", BodyType)
 	w.Header().Set("Content-Length", strconv.FormatInt(c.size, 10))
 	out := &patient{w, http.NewResponseController(w)}
 	for sent := int64(0); ; {

@@ -42,6 +42,13 @@ const (
 	listStall = 15 * time.Second
 )
 
+// The types of what the cache API answers with: a list, and a body, whatever the type
+// that its own head gives it.
+const (
+	ListType = "application/x-ndjson"
+	BodyType = "application/octet-stream"
+)
+
 // ListEnd is the last line of a list.
 type ListEnd struct {
 	End    bool `json:"end"` // true
@@ -82,7 +89,9 @@ func (s *Server) listEntries(w http.ResponseWriter, r *http.Request) {
 	var q Query
 	if p := args.Get("prefix"); err == nil && args.Has("prefix") {
 		var places []purge.Selector
-		places, err = purge.ByPrefix(p)
+		if places, err = purge.ByPrefix(p); err != nil {
+			err = fmt.Errorf("prefix: %w", err)
+		}
 		q.Places = selectors(places...)
 	}
 	if t := args.Get("tag"); err == nil && args.Has("tag") {
@@ -245,7 +254,7 @@ func (l *listing) pulse(now message.Instant) {
 }
 
 // start sets the head, which is sent with what is written first.
-func (l *listing) start() { l.w.Header().Set("Content-Type", "application/x-ndjson") }
+func (l *listing) start() { l.w.Header().Set("Content-Type", ListType) }
 
 // add lists an entry. False: that was the last.
 func (l *listing) add(e storage.Entry) bool {

@@ -183,7 +183,7 @@ func TestListingRefusals(t *testing.T) {
 		want int
 		part string
 	}{
-		{"/cache/entries?prefix=", 400, "empty"},
+		{"/cache/entries?prefix=", 400, "prefix: "},
 		{"/cache/entries?prefix=a", 400, "has no path"},
 		{"/cache/entries?prefix=ftp://a/", 400, "scheme"},
 		{"/cache/entries?tag=", 400, "empty"},

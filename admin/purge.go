@@ -72,11 +72,15 @@ func (s *Server) allow(scopes Scope, next http.HandlerFunc) http.HandlerFunc {
 		case s.opt.Tokens.Allows(secret, scopes):
 			next(w, r)
 		case s.opt.Tokens.scopes(secret) != 0:
-			refuse(w, http.StatusForbidden, errors.New("the token's scopes do not allow this"))
+			refuse(w, http.StatusForbidden, fmt.Errorf("the token's scopes do not allow this: it takes one of %v", scopes|ScopeAdmin))
 		default:
 			// RFC 9110 section 15.5.2: a 401 carries a challenge.
 			w.Header().Set("WWW-Authenticate", `Bearer realm="edge admin"`)
-			refuse(w, http.StatusUnauthorized, errors.New("a token is needed: Authorization: Bearer ..."))
+			reason := "a token is needed: Authorization: Bearer ..."
+			if len(secret) > 0 {
+				reason = "the token is none of those in the tokens file"
+			}
+			refuse(w, http.StatusUnauthorized, errors.New(reason))
 		}
 	}
 }
@@ -191,16 +195,13 @@ type page struct {
 
 // follow is GET /purges?since=SEQ&wait=30s&epoch=EPOCH.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	for name, values := range q {
-		if name != "since" && name != "wait" && name != "epoch" || len(values) != 1 {
-			refuse(w, http.StatusBadRequest, errors.New("the query has since, wait and epoch, each at most once"))
-			return
-		}
+	q, err := arguments(r, "since", "wait", "epoch")
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
 	}
 	var since uint64
 	var wait time.Duration
-	var err error
 	if q.Has("since") {
 		since, err = strconv.ParseUint(q.Get("since"), 10, 64)
 	}
@@ -289,6 +290,10 @@ func (s *Server) purgeKeys(w http.ResponseWriter, r *http.Request) {
 		}
 		keys = append(keys, more...)
 	}
+	if len(keys) == 0 {
+		refuse(w, http.StatusBadRequest, errors.New(`the request names nothing to purge: name tags in Surrogate-Key, or in {"surrogate_keys": []}`))
+		return
+	}
 	s.purgeTags(w, r, keys)
 }
 
@@ -306,7 +311,7 @@ func (s *Server) purgeTags(w http.ResponseWriter, r *http.Request, keys []string
 		}
 		p.Selectors = append(p.Selectors, tag)
 	}
-	s.purge(w, r, p) // which refuses none, and too many
+	s.purge(w, r, p) // which refuses too many
 }
 
 // purgeAll is Fastly's purge of everything.

@@ -26,6 +26,20 @@ const (
 	ScopeAdmin
 )
 
+// String names the scopes, as in the tokens file: "read, purge".
+func (s Scope) String() string {
+	var names []string
+	for _, v := range []struct {
+		scope Scope
+		name  string
+	}{{ScopeRead, "read"}, {ScopePurge, "purge"}, {ScopeAdmin, "admin"}} {
+		if s&v.scope != 0 {
+			names = append(names, v.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 var scopeNames = map[string]Scope{"read": ScopeRead, "purge": ScopePurge, "admin": ScopeAdmin}
 
 const (
