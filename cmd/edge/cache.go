@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -49,14 +50,19 @@ func (a *app) verifyDisk(dir string) error {
 	if err != nil {
 		return failure{err}
 	}
+	out := bufio.NewWriter(a.stdout)
 	for _, p := range report.Places {
-		fmt.Fprintln(a.stdout, p)
+		fmt.Fprintln(out, p)
 	}
 	damaged := report.Damaged - report.Torn
-	fmt.Fprintf(a.stdout, "%s, %s, %s; %d damaged, %s\n", plural(report.Segments, "segment"), bytesText(report.Bytes),
+	fmt.Fprintf(out, "%s, %s, %s; %d damaged, %s\n", plural(report.Segments, "segment"), bytesText(report.Bytes),
 		plural(report.Records, "record"), damaged, plural(report.Torn, "torn end"))
-	if damaged > 0 {
+	err = out.Flush()
+	switch {
+	case damaged > 0:
 		return failure{fmt.Errorf("%s: %s", dir, plural(damaged, "damaged place"))}
+	case err != nil:
+		return failure{err} // nobody was told that it is sound
 	}
 	return nil
 }

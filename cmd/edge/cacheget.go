@@ -60,7 +60,7 @@ It exits with 1 if nothing is stored, or if the body is not all there.`,
 func (a *app) getCache(f *cacheGetFlags, address string) error {
 	out := bufio.NewWriter(a.stdout)
 	shown := 0
-	_, err := a.askCache(&f.admin, "/cache/entry?"+url.Values{"url": {address}}.Encode(), func(body io.Reader) (*admin.ListEnd, error) {
+	_, err := a.askCache(&f.admin, "/cache/entry?"+url.Values{"url": {address}}.Encode(), admin.ListType, func(body io.Reader) (*admin.ListEnd, error) {
 		return readList(body, func(line []byte, s *admin.Stored) error {
 			if f.variant != "" && s.Variant != f.variant {
 				return nil
@@ -97,7 +97,7 @@ func (a *app) getBody(f *cacheGetFlags, address string) error {
 	if f.variant != "" {
 		args.Set("variant", f.variant)
 	}
-	_, err := a.askCache(&f.admin, "/cache/body?"+args.Encode(), func(body io.Reader) (*admin.ListEnd, error) {
+	_, err := a.askCache(&f.admin, "/cache/body?"+args.Encode(), admin.BodyType, func(body io.Reader) (*admin.ListEnd, error) {
 		// The length was announced: a body that is cut off is an error.
 		n, err := io.Copy(a.stdout, body)
 		if err != nil {

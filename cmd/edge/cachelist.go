@@ -53,15 +53,24 @@ in which tier, its state, its status, and its URL. A size "1.0 MiB of 4.0 GiB" i
 that of a body of which parts are stored.
 
 States: fresh; stale; no-cache, which the origin says to validate before each use;
-invalid, which an unsafe request made so; uncacheable, the memory that there is
-nothing to share. Stored responses that come or go meanwhile may be missed.
+invalid, to be validated since an unsafe request, or a loss on a disk, made it so;
+uncacheable, the memory that there is nothing to share. Stored responses that come
+or go meanwhile may be missed.
 
 It exits with 1 if the list broke off.`,
 		Example: `  edge cache ls
   edge cache ls --prefix www.example.com/static/ --limit 20
   edge cache ls --tag product-7 --json | jq -r .url`,
 		Args: noArguments("select with --prefix and --tag; edge cache get shows one URL"),
-		RunE: func(*cobra.Command, []string) error { return a.listCache(&f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"prefix", "tag"} {
+				// A variable that is not set must not select everything.
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+					return fmt.Errorf("--%s is empty: without it, everything is listed", name)
+				}
+			}
+			return a.listCache(&f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.prefix, "prefix", "", "only what is under a `URL`, scheme://host/path/ or host/path/, by whole segments")
@@ -87,7 +96,7 @@ func (a *app) listCache(f *cacheListFlags) error {
 		args.Set("tag", f.tag)
 	}
 	out := bufio.NewWriter(a.stdout)
-	end, err := a.askCache(&f.admin, "/cache/entries?"+args.Encode(), func(body io.Reader) (*admin.ListEnd, error) {
+	end, err := a.askCache(&f.admin, "/cache/entries?"+args.Encode(), admin.ListType, func(body io.Reader) (*admin.ListEnd, error) {
 		if !f.json {
 			if _, err := fmt.Fprintf(out, rowFormat, "SIZE", "AGE", "LEFT", "HITS", "TIER", "STATE", "STATUS", "URL"); err != nil {
 				return nil, err
@@ -113,9 +122,9 @@ func (a *app) listCache(f *cacheListFlags) error {
 	return nil
 }
 
-// askCache asks the cache API, and gives the answer's body to read, whose every
-// pause is bounded.
-func (a *app) askCache(f *adminFlags, path string, read func(io.Reader) (*admin.ListEnd, error)) (*admin.ListEnd, error) {
+// askCache asks the cache API, and gives the answer's body, which is of contentType,
+// to read, whose every pause is bounded.
+func (a *app) askCache(f *adminFlags, path, contentType string, read func(io.Reader) (*admin.ListEnd, error)) (*admin.ListEnd, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -134,6 +143,9 @@ func (a *app) askCache(f *adminFlags, path string, read func(io.Reader) (*admin.
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what came is shown
 		return nil, failure{refusalOf(resp, text)}
+	}
+	if got := resp.Header.Get("Content-Type"); got != contentType { // anybody's 200 is no list, nor a stored body
+		return nil, failure{fmt.Errorf("%w: it answers with %q", errNoNode, got)}
 	}
 	end, err := read(&watched{resp.Body, silence})
 	if err != nil {

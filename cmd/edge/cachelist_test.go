@@ -37,11 +37,23 @@ func TestListsThatBreakOff(t *testing.T) {
 		{"no end of one", "/cache/entry", func(w http.ResponseWriter) { fmt.Fprintln(w, line) }, []string{"get", "http://a/", "--json"}, 1, line + "\n", "broke off"},
 		{"a whole body", "/cache/body", func(w http.ResponseWriter) { fmt.Fprint(w, "body") }, []string{"get", "http://a/", "--body"}, 0, "body", ""},
 		{"a cut body", "/cache/body", func(w http.ResponseWriter) { cut(w, "bo") }, []string{"get", "http://a/", "--body"}, 1, "bo", "not the whole body: after 2 bytes"},
+		{"no node's list", "/cache/entries", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintln(w, line)
+		}, []string{"ls"}, 1, "", "not a node's admin listener (--admin says where that is): it answers with \"text/html\""},
+		{"no node's body", "/cache/body", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, "welcome")
+		}, []string{"get", "http://a/", "--body"}, 1, "", "http://a/: what answers there is not a node's"},
 		{"a busy node", "/cache/body", func(w http.ResponseWriter) { http.Error(w, `{"error":"busy"}`, 503) }, []string{"get", "http://a/", "--body"}, 1, "", "503 Service Unavailable: busy"},
 	} {
 		node := originOf(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != c.path {
 				t.Errorf("%s: asks for %s", c.name, r.URL)
+			}
+			w.Header().Set("Content-Type", admin.ListType)
+			if c.path == "/cache/body" {
+				w.Header().Set("Content-Type", admin.BodyType)
 			}
 			c.answer(w)
 		})

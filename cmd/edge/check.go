@@ -22,11 +22,15 @@ for each key: a valid file can be the wrong one too.`,
 		Example: `  edge check -c edge.yaml
   edge check -c new.yaml --diff /etc/edge/edge.yaml`,
 		Args: noArguments("name the file with -c"),
-		RunE: func(*cobra.Command, []string) error { return a.check(file, old) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needs(cmd, "config", "-c FILE"); err != nil {
+				return err
+			}
+			return a.check(file, old)
+		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration `FILE`")
 	cmd.Flags().StringVar(&old, "diff", "", "print what changes from this `FILE`")
-	_ = cmd.MarkFlagRequired("config") // fails only for a flag that is not there
 	return cmd
 }
 

@@ -29,6 +29,7 @@ requests to try with what to look for in the answers. Ctrl-C ends it.`,
 }
 
 func (a *app) demo(listen string) error {
+	defer a.catch()()
 	back, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return failure{fmt.Errorf("the demo's origin: %w", err)}

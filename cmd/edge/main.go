@@ -35,17 +35,26 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	// Whoever reads our output may go away; clients are served all the same.
 	signal.Ignore(syscall.SIGPIPE)
+	return (&app{stdout: stdout, stderr: stderr}).run(args)
+}
+
+// catch has the signals that a node lives by sent to it, from now until stop. By
+// default, which every other command is content with, they end the process.
+func (a *app) catch() (stop func()) {
+	if a.signals != nil {
+		return func() {} // somebody stands in for them
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, server.Signals...)
-	defer signal.Stop(signals)
-	return (&app{stdout: stdout, stderr: stderr, signals: signals}).run(args)
+	a.signals = signals
+	return func() { signal.Stop(signals) }
 }
 
 // app is what commands need of the world, so that tests can stand in for it.
 type app struct {
 	stdin          io.Reader // nil: os.Stdin
 	stdout, stderr io.Writer
-	signals        <-chan os.Signal
+	signals        <-chan os.Signal // nil: the process's
 	// started, where not nil, is told of the node once clients are served.
 	started func(*node)
 }
@@ -61,7 +70,7 @@ func (a *app) run(args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	var failed failure
 	switch {
 	case err == nil:
@@ -71,7 +80,7 @@ func (a *app) run(args []string) int {
 		return exitFailed
 	}
 	a.complain(err)
-	a.complain(errors.New("run 'edge --help' for the commands, or one of them with --help"))
+	a.complain(fmt.Errorf("run '%s --help' for what it takes", cmd.CommandPath()))
 	return exitUsage
 }
 

@@ -107,7 +107,10 @@ func (a *app) reloadCommand() *cobra.Command {
 of it is in that edge's log: a bad configuration is refused and the old one goes
 on. Run edge check first.`,
 		Args: noArguments("name the process with --pid-file"),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needs(cmd, "pid-file", "--pid-file FILE"); err != nil {
+				return err
+			}
 			f, pid, err := signalRunning(path, syscall.SIGHUP)
 			if err != nil {
 				return failure{err}
@@ -117,7 +120,6 @@ on. Run edge check first.`,
 		},
 	}
 	cmd.Flags().StringVar(&path, "pid-file", "", "the `FILE` that edge run was given")
-	_ = cmd.MarkFlagRequired("pid-file") // fails only for a flag that is not there
 	return cmd
 }
 
@@ -130,11 +132,15 @@ func (a *app) stopCommand() *cobra.Command {
 		Long: `stop sends SIGTERM to the edge that was started with --pid-file FILE and waits
 until it has ended: at once when it is idle, within its shutdown.grace otherwise.`,
 		Args: noArguments("name the process with --pid-file"),
-		RunE: func(*cobra.Command, []string) error { return a.stopRunning(path, wait) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needs(cmd, "pid-file", "--pid-file FILE"); err != nil {
+				return err
+			}
+			return a.stopRunning(path, wait)
+		},
 	}
 	cmd.Flags().StringVar(&path, "pid-file", "", "the `FILE` that edge run was given")
 	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for its end")
-	_ = cmd.MarkFlagRequired("pid-file") // fails only for a flag that is not there
 	return cmd
 }
 

@@ -60,7 +60,9 @@ standard input, one a line. What it prints is what each request matched.
 
 It exits with 1 if any name failed; the others are purged all the same. A purge
 that is in force, but would not survive the node's process since its journal cannot
-be written, counts as failed.`,
+be written, counts as failed. Where the first request shows that no other can do
+better (no node answers, or not with this token), the rest is not sent. Interrupted,
+it says how many were purged.`,
 		Example: `  edge purge url https://www.example.com/index.html
   edge purge --soft tag product-7 product-8
   edge purge prefix www.example.com/static/
@@ -90,8 +92,6 @@ be written, counts as failed.`,
 
 // purgeNames purges names of one kind, in batches.
 func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	to, err := newAdminClient(&f.admin)
 	if err != nil {
 		return failure{err}
@@ -111,39 +111,59 @@ func (a *app) purgeNames(f *purgeFlags, kind, field string, args []string) error
 	if len(args) == 0 {
 		return failure{errors.New("there is nothing to purge: give names, or write them to standard input")}
 	}
-	bar := a.newBar(len(args) > purgeBatch)
-	var matched int64
-	failed, exact := 0, true
-	for done := 0; done < len(args) && ctx.Err() == nil; {
-		batch := args[done:min(done+purgeBatch, len(args))]
-		for _, r := range c.purgeBatch(ctx, batch) {
-			if r.err != nil {
-				failed += len(r.names)
-				bar.clear()
-				a.complain(fmt.Errorf("%s: %w", c.describe(r.names), r.err))
-				continue
-			}
-			matched += r.answer.Matched
-			exact = exact && r.answer.Exact
-		}
-		done += len(batch)
-		bar.show(int64(done), int64(len(args)), fmt.Sprintf("%d of %d", done, len(args)))
-	}
-	bar.clear()
-	if ctx.Err() != nil {
-		return failure{errors.New("interrupted")}
-	}
+	// Not sooner: while names are read, a signal just ends the process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	t := a.purgeAll(ctx, c, args)
 	more := ""
-	if !exact {
+	if t.inexact {
 		more = " or more"
 	}
-	if purged := len(args) - failed; purged > 0 {
-		_, _ = fmt.Fprintf(a.stdout, "%s: %d purged, %d%s stored responses matched\n", kind, purged, matched, more)
+	if t.purged > 0 {
+		_, _ = fmt.Fprintf(a.stdout, "%s: %d purged, %d%s stored responses matched\n", kind, t.purged, t.matched, more)
 	}
-	if failed > 0 {
+	switch failed := len(args) - t.purged; {
+	case ctx.Err() != nil && failed > 0:
+		return failure{fmt.Errorf("interrupted: %d of %d were purged, and of what was being sent it is not known", t.purged, len(args))}
+	case failed > 0:
 		return failure{fmt.Errorf("%d of %d failed", failed, len(args))}
 	}
 	return nil
+}
+
+// purgeTally is what became of names.
+type purgeTally struct {
+	purged  int
+	matched int64
+	inexact bool // more may have matched
+}
+
+// purgeAll purges names in batches, and complains of those that fail. It ends early
+// with ctx, and where the first request was futile.
+func (a *app) purgeAll(ctx context.Context, c *purgeClient, names []string) (t purgeTally) {
+	bar := a.newBar(len(names) > purgeBatch)
+	defer bar.clear()
+	for done := 0; done < len(names) && ctx.Err() == nil; {
+		batch := names[done:min(done+purgeBatch, len(names))]
+		var err error
+		for _, r := range c.purgeBatch(ctx, batch) {
+			if err = r.err; err == nil {
+				t.purged += len(r.names)
+				t.matched += r.answer.Matched
+				t.inexact = t.inexact || !r.answer.Exact
+			} else if ctx.Err() == nil {
+				bar.clear()
+				a.complain(fmt.Errorf("%s: %w", c.describe(r.names), err))
+			}
+		}
+		done += len(batch)
+		if unsent := len(names) - done; unsent > 0 && t.purged == 0 && errors.As(err, new(futile)) {
+			a.complain(fmt.Errorf("%d more were not sent", unsent))
+			break
+		}
+		bar.show(int64(done), int64(len(names)), fmt.Sprintf("%d of %d", done, len(names)))
+	}
+	return t
 }
 
 // describe names what failed, shortly.
@@ -212,10 +232,13 @@ func (c *purgeClient) purgeBatch(ctx context.Context, names []string) []purgeRes
 	}
 	var all []purgeResult
 	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
 		answer, err := c.send(ctx, []string{name})
 		all = append(all, purgeResult{[]string{name}, answer, err})
 	}
-	return all
+	return all // without those that ctx left no time for
 }
 
 // send sends one request and waits for its count where that is wanted.
@@ -249,7 +272,7 @@ func (c *purgeClient) send(ctx context.Context, names []string) (purge.Answer, e
 	for !answer.Exact && err == nil {
 		select {
 		case <-ctx.Done():
-			return answer, errors.New("purged, but not all counted in time")
+			return answer, errors.New("purged, but not counted to the end")
 		case <-tick.C:
 			answer, err = c.ask(ctx, http.MethodGet, "/purges/"+answer.ID, nil)
 		}
@@ -286,8 +309,10 @@ func (c *purgeClient) ask(ctx context.Context, method, path string, body []byte)
 		said.Error = strings.TrimSpace(string(text))
 	}
 	switch {
-	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusOK && said.Applied:
 		return said.Answer, nil
+	case resp.StatusCode < http.StatusBadRequest: // a purge must not be believed of anybody's 200
+		return answer, futile{errNoNode}
 	case resp.StatusCode == http.StatusServiceUnavailable && said.Applied:
 		return said.Answer, fmt.Errorf("purged, but not durably: %s", said.Detail)
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusRequestEntityTooLarge:

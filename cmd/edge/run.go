@@ -60,6 +60,7 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 
 // serve runs a node until it is told to end.
 func (a *app) serve(f *runFlags) error {
+	defer a.catch()()
 	o := nodeOptions{file: f.file, stdout: a.stdout, stderr: a.stderr, logFormat: f.logFormat}
 	var err error
 	if f.file != "" {

@@ -35,6 +35,14 @@ func oneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
+// needs refuses a command line without a flag, which example shows.
+func needs(cmd *cobra.Command, flag, example string) error {
+	if !cmd.Flags().Changed(flag) {
+		return fmt.Errorf("%s needs %s", cmd.CommandPath(), example)
+	}
+	return nil
+}
+
 // notTogether refuses a command line that has both of two flags.
 func notTogether(cmd *cobra.Command, one, other string) error {
 	if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
