@@ -283,13 +283,13 @@ func TestRefusedAtStart(t *testing.T) {
 		if err := lock.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.mem.Flip("/b/FORMAT", 0, 1); err != nil {
+		if err := r.mem.Flip("/b/FORMAT", int64(len(formatPrefix)), 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.tryOpen(nil, map[string]error{"/a": one}); !errors.Is(err, errVersion) {
 			t.Errorf("another version's disk: %v", err)
 		}
-		if err := r.mem.Flip("/b/FORMAT", 0, 1); err != nil {
+		if err := r.mem.Flip("/b/FORMAT", int64(len(formatPrefix)), 1); err != nil {
 			t.Fatal(err)
 		}
 		r.reopen(nil)

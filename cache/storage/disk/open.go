@@ -154,6 +154,10 @@ func (v *volume) list() (ids []uint32, strays []string, lost uint32, err error) 
 	var noted []uint32
 	for _, n := range names { // sorted, and all numbers are of one length
 		if id, ok := numberOf(n, ".seg"); ok {
+			if last := len(ids) - 1; last >= 0 && id-ids[last] > maxGap {
+				v.o.Logger.Warn("a file that is no segment of this disk is left alone", "disk", v.dir, "file", n)
+				continue
+			}
 			ids = append(ids, id)
 		} else if id, ok := numberOf(n, ".idx"); ok {
 			noted = append(noted, id)
@@ -165,7 +169,7 @@ func (v *volume) list() (ids []uint32, strays []string, lost uint32, err error) 
 		_, there := slices.BinarySearch(ids, id)
 		switch {
 		case there:
-		case i == len(noted)-1 && (len(ids) == 0 || id > ids[len(ids)-1]):
+		case i == len(noted)-1 && (len(ids) == 0 || id > ids[len(ids)-1] && id-ids[len(ids)-1] <= maxGap):
 			lost = id
 		default:
 			strays = append(strays, idxName(id))
@@ -174,9 +178,14 @@ func (v *volume) list() (ids []uint32, strays []string, lost uint32, err error) 
 	return ids, strays, lost, nil
 }
 
-// maxNumber bounds the numbers of segments that are believed: none that we wrote comes
-// near it, and those that follow it must not overflow.
-const maxNumber = 1 << 31
+const (
+	// maxNumber bounds the numbers of segments that are believed: none that we wrote comes
+	// near it, and those that follow it must not overflow.
+	maxNumber = 1 << 31
+	// maxGap bounds how many segments can be lost between two, for there were never more at
+	// once. What is further on was not written by us, and must not be what numbers go on from.
+	maxGap = 1 << 22
+)
 
 // numberOf returns the number of the segment that a file belongs to by its name.
 func numberOf(name, suffix string) (uint32, bool) {
@@ -213,7 +222,9 @@ func (v *volume) format(used bool) error {
 
 // checkFormat reads a disk's FORMAT file: whether it is there and names the format
 // that this program reads. One that is empty, or ends in the middle, was torn when it was
-// made, and is not there; one that names another format is an error.
+// made, and is not there; nor is one, on a disk that has segments, that names no format at
+// all: it has rotted, and records say themselves what they are. One that names another
+// format is an error.
 func checkFormat(files vfs.FS, dir string) (there bool, err error) {
 	name := path.Join(dir, "FORMAT")
 	f, err := files.Open(name)
@@ -231,9 +242,28 @@ func checkFormat(files vfs.FS, dir string) (there bool, err error) {
 	if strings.HasPrefix(formatName, string(got[:n])) {
 		return n == len(formatName), nil
 	}
+	if !namesFormat(got[:n]) && hasSegments(files, dir) {
+		return false, nil
+	}
 	return false, fmt.Errorf("%w: %s was written as %q, and this program reads and writes %q; "+
 		"run the version that wrote it, or empty the directory (it is a cache: the origins have everything)",
 		errVersion, dir, strings.TrimSpace(string(got[:n])), strings.TrimSpace(formatName))
+}
+
+// namesFormat reports whether a FORMAT file is one that some version wrote.
+func namesFormat(b []byte) bool {
+	number, ok := strings.CutPrefix(string(b), formatPrefix)
+	_, err := strconv.ParseUint(strings.TrimSuffix(number, "\n"), 10, 32)
+	return ok && err == nil
+}
+
+// hasSegments reports whether there are segments in a directory, readable or not.
+func hasSegments(files vfs.FS, dir string) bool {
+	names, err := files.List(dir)
+	return err == nil && slices.ContainsFunc(names, func(n string) bool {
+		_, ok := numberOf(n, ".seg")
+		return ok
+	})
 }
 
 func ignore(err, what error) error {

@@ -72,7 +72,8 @@ import (
 // response has been judged.
 const (
 	formatVersion = 1
-	formatName    = "edge disk 1\n"
+	formatPrefix  = "edge disk "
+	formatName    = formatPrefix + "1\n"
 
 	headerSize  = 64
 	frontFixed  = 116

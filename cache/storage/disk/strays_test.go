@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -199,6 +200,74 @@ func TestLostNewestSegment(t *testing.T) {
 				t.Error("what was stored after is not valid")
 			}
 			e.Release()
+		}
+	})
+}
+
+// TestStrayNumbers: files named like segments and checkpoints, with numbers that no disk
+// comes to, are left alone: they put nothing in doubt, and what is stored later is found
+// again.
+func TestStrayNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		for key := range 4 {
+			st := start(t, fs)
+			if err := keep(st.Store, key, 1, 4000); err != nil {
+				t.Fatal(err)
+			}
+			for before := range key {
+				st.valid(before, true)
+			}
+			st.stop(0)
+			if key > 0 {
+				continue
+			}
+			for _, name := range []string{"00500000.seg", "7fffffff.seg", "80000000.seg", "ffffffff.seg", "7ffffffe.idx", "80000000.idx", "ffffffff.idx"} {
+				f, err := fs.Create("/disk/" + name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.WriteAt([]byte("hello"), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// TestRottenFormat: a FORMAT file that names no format is made anew where there are
+// segments; where there are none, the directory is somebody else's.
+func TestRottenFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		st := start(t, fs)
+		if err := keep(st.Store, 0, 1, 4000); err != nil {
+			t.Fatal(err)
+		}
+		st.stop(0)
+		if err := fs.Flip("/disk/FORMAT", 3, 1); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Verify(fs, "/disk", nil); err != nil || len(r.Places) != 1 || !strings.HasPrefix(r.Places[0], "FORMAT") {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if err := Readable(fs, "/disk"); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			st = start(t, fs)
+			st.valid(0, true)
+			st.stop(0)
+		}
+		if r, err := Verify(fs, "/disk", nil); err != nil || r.Damaged != 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		loseNewest(t, fs, len(segmentsOf(t, fs)))
+		if err := fs.Flip("/disk/FORMAT", 3, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Disks: []Disk{{"/disk", 512 << 10}}, FS: fs, Clock: testClock}); !errors.Is(err, errVersion) {
+			t.Errorf("no disk of ours: %v", err)
 		}
 	})
 }

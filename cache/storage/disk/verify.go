@@ -54,6 +54,9 @@ func Verify(fs vfs.FS, dir string, progress func(done, total int64)) (r Report, 
 	if err != nil {
 		return r, err
 	}
+	if !there {
+		r.damage("FORMAT: missing, or not what was written")
+	}
 	total := int64(0)
 	for _, id := range ids {
 		if f, err := fs.Open(v.name(id)); err == nil {
