@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 	"time"
 )
 
-// wire is an origin that keeps the bytes it is sent, and answers each time they
-// pause.
+// wire is an origin that keeps the bytes it is sent, and answers each request, once all
+// of it has come, and whatever comes with it, and closes.
 func wire(t *testing.T, answer string) (addr string, seen func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,16 +32,16 @@ func wire(t *testing.T, answer string) (addr string, seen func() string) {
 			}
 			all.Go(func() {
 				defer nc.Close()
-				buf := make([]byte, 64<<10)
-				for {
-					_ = nc.SetReadDeadline(time.Now().Add(time.Second))
-					n, err := nc.Read(buf)
-					_, _ = got.Write(buf[:n])
-					if err != nil {
-						_, _ = io.WriteString(nc, answer)
-						return
-					}
+				_ = nc.SetReadDeadline(time.Now().Add(patience))
+				kept := io.TeeReader(nc, &got)
+				if r, err := http.ReadRequest(bufio.NewReader(kept)); err != nil {
+					t.Errorf("the origin was sent %q: %v", got.String(), err)
+				} else if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					t.Errorf("the origin was sent %q: %v", got.String(), err)
 				}
+				_ = nc.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // what comes too much comes soon
+				_, _ = io.Copy(io.Discard, kept)
+				_, _ = io.WriteString(nc, answer)
 			})
 		}
 	})
