@@ -42,6 +42,8 @@ func TestRequests(t *testing.T) {
 		{`{"hosts":["a/b"]}`, "! hosts[0]"},
 		{`{"groups":[{"origin":"https://a","group":"G","x":1}]}`, "! unknown"},
 		{`{"groups":[{"origin":"https://a"}]}`, "! groups[0]"},
+		{`{"groups":[{"group":"g"}]}`, "! groups[0]: the origin is missing"},
+		{`{"hosts":["b\u00fccher.example"]}`, "! write a host in its xn-- form"},
 		{`{"groups":["G"]}`, "! groups"},
 		{`{"groups":"G"}`, `! the field "groups": there is a JSON string where a list belongs`},
 		{tags(MaxSelectors), "hard" + strings.Repeat(" tag t", MaxSelectors)},

@@ -110,6 +110,9 @@ func ByTag(text string) (Selector, error) {
 // section 2.1: groups are compared "character-by-character (case sensitive)",
 // among responses that "share the same URI origin".
 func ByGroup(origin, group string) (Selector, error) {
+	if origin == "" {
+		return Selector{}, errors.New("the origin is missing: write https://host")
+	}
 	scheme, rest, err := cutScheme(origin)
 	if err != nil {
 		return Selector{}, err
@@ -163,13 +166,13 @@ func cutScheme(text string) (scheme, rest string, err error) {
 func checkText(text string, most int) error {
 	switch {
 	case text == "":
-		return errors.New("an entry is empty")
+		return errors.New("it is empty")
 	case len(text) > most:
 		return fmt.Errorf("%s has %d bytes: at most %d", clip(text), len(text), most)
 	}
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c >= 0x7f {
-			return fmt.Errorf("%s has spaces, control characters or characters beyond ASCII: percent-encode them", clip(text))
+			return fmt.Errorf("%s has spaces, control characters or characters beyond ASCII: percent-encode them, and write a host in its xn-- form", clip(text))
 		} else if c == '#' {
 			return fmt.Errorf("%s has a fragment, which no cache ever sees", clip(text))
 		}

@@ -41,7 +41,7 @@ func (a *app) check(file, old string) error {
 	}
 	if path := c.Admin.TokensFile; path != "" {
 		if _, err := admin.LoadTokens(path); err != nil {
-			return failure{fmt.Errorf("admin.tokens_file: %w", err)}
+			return failure{fmt.Errorf("%s: admin.tokens_file: %w", file, err)}
 		}
 	}
 	if old != "" {

@@ -30,7 +30,11 @@ func (n *node) openLedger(clock storage.Clock) (err error) {
 	}
 	if n.ledger, err = purge.Open(o); err != nil {
 		n.ledger = nil
-		return fmt.Errorf("journal.path: %w", err)
+		key := "journal.path"
+		if o.Path == "" {
+			key = "cache.disk" // where the journal is then
+		}
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
 }
