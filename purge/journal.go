@@ -225,7 +225,12 @@ func endsEarlier(b []byte) bool {
 }
 
 // trimZeros returns b without the zeros that it ends with.
-func trimZeros(b []byte) []byte { return bytes.TrimRight(b, "\x00") }
+func trimZeros(b []byte) []byte {
+	for page := reserve[:reserveAlign]; bytes.HasSuffix(b, page); { // a reserve, as a rule
+		b = b[:len(b)-len(page)]
+	}
+	return bytes.TrimRight(b, "\x00")
+}
 
 // maxSalvage bounds how far a record is looked for behind damage, in bytes: the
 // search reads each offset, and a length that happens to look right costs a
