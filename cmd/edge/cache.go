@@ -62,7 +62,7 @@ func (a *app) verifyDisk(dir string) error {
 	case damaged > 0:
 		return failure{fmt.Errorf("%s: %s", dir, plural(damaged, "damaged place"))}
 	case err != nil:
-		return failure{err} // nobody was told that it is sound
+		return failure{unwritten(err)} // nobody was told that it is sound
 	}
 	return nil
 }

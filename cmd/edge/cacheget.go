@@ -75,7 +75,7 @@ func (a *app) getCache(f *cacheGetFlags, address string) error {
 		}, out.Flush)
 	})
 	if flushed := out.Flush(); err == nil && flushed != nil {
-		err = failure{flushed}
+		err = failure{unwritten(flushed)}
 	}
 	if err == nil && shown == 0 {
 		err = failure{fmt.Errorf("no variant %s is stored for this URL", printable(f.variant))}
@@ -83,10 +83,10 @@ func (a *app) getCache(f *cacheGetFlags, address string) error {
 	return named(address, err)
 }
 
-// named says of which URL err is.
+// named says of which URL err is, if err says anything.
 func named(address string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || err.Error() == "" {
+		return err
 	}
 	return failure{fmt.Errorf("%s: %w", printable(address), err)}
 }

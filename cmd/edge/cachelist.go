@@ -114,7 +114,7 @@ func (a *app) listCache(f *cacheListFlags) error {
 		return err
 	}
 	if err := out.Flush(); err != nil {
-		return failure{err}
+		return failure{unwritten(err)}
 	}
 	if end.More {
 		a.complain(fmt.Errorf("more is stored: --limit ended the list after %d", end.Listed))
@@ -133,7 +133,7 @@ func (a *app) askCache(f *adminFlags, path, contentType string, read func(io.Rea
 	if err != nil {
 		return nil, failure{err}
 	}
-	silence := time.AfterFunc(listTimeout, func() { cancel(errors.New("the node has gone silent")) })
+	silence := time.AfterFunc(listTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
 	resp, err := c.ask(ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -154,17 +154,25 @@ func (a *app) askCache(f *adminFlags, path, contentType string, read func(io.Rea
 	return end, nil
 }
 
+// errSilent: nothing came for too long.
+var errSilent = errors.New("the node has gone silent")
+
 // because is why ctx ended, if that is what err comes from; nothing is said of it
 // where whoever read our output has had enough.
 func because(ctx context.Context, err error) error {
-	if errors.Is(err, syscall.EPIPE) {
-		return errors.New("")
-	}
-	if ctx.Err() != nil {
-		if cause := context.Cause(ctx); cause != context.Canceled {
-			return cause
+	if ctx.Err() != nil && !errors.Is(err, syscall.EPIPE) {
+		if errors.Is(context.Cause(ctx), errSilent) {
+			return errSilent
 		}
 		return errors.New("interrupted")
+	}
+	return unwritten(err)
+}
+
+// unwritten is err, in no words where whoever read our output has had enough.
+func unwritten(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return errors.New("")
 	}
 	return err
 }

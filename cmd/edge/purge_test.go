@@ -226,3 +226,28 @@ func TestTokenFiles(t *testing.T) {
 		t.Errorf("none: %q, %v", token, err)
 	}
 }
+
+// TestListInterrupted: a list that nobody answers can be ended, and says so.
+func TestListInterrupted(t *testing.T) {
+	asked := make(chan struct{})
+	node := originOf(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	})
+	var errs bytes.Buffer
+	cmd := command(t, nil, "cache", "ls", "--admin", addressOf(node.URL))
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-asked:
+	case <-time.After(patience):
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || errs.String() != "interrupted\n" {
+		t.Errorf("%v, %q", err, errs.String())
+	}
+}
