@@ -43,6 +43,12 @@ const everything = "everything"
 // standardInput, given in place of names, has them read from there.
 const standardInput = "-"
 
+// namesFrom is what the help of each kind says of its names.
+const namesFrom = `.
+
+Without names, or with "-" alone, they are read from standard input, one a line. It
+exits with 1 if any failed; the others are purged all the same.`
+
 // purgeFlags are the flags of purge.
 type purgeFlags struct {
 	soft, wait bool
@@ -74,15 +80,17 @@ it says how many were purged.`,
 	flags.BoolVar(&f.soft, "soft", false, "make stale instead of removing: stale-while-revalidate and stale-if-error go on working")
 	flags.BoolVar(&f.wait, "wait", false, "wait until everything matched is counted")
 	f.admin.register(cmd)
-	for _, kind := range []struct{ name, field, short string }{
-		{"url", "urls", "Purge absolute URLs: every variant of each"},
-		{"prefix", "prefixes", "Purge all under scheme://host/path/ or host/path/, by whole segments"},
-		{"tag", "tags", "Purge all that carries a tag"},
-		{"host", "hosts", "Purge all of a host, or host:port"},
+	for _, kind := range []struct{ name, field, example, short string }{
+		{"url", "urls", "https://www.example.com/index.html", "Purge absolute URLs: every variant of each"},
+		{"prefix", "prefixes", "www.example.com/static/", "Purge all under scheme://host/path/ or host/path/, by whole segments"},
+		{"tag", "tags", "product-7 product-8", "Purge all that carries a tag"},
+		{"host", "hosts", "www.example.com", "Purge all of a host, or host:port"},
 	} {
-		cmd.AddCommand(&cobra.Command{Use: kind.name + " [NAME...]", Short: kind.short, RunE: func(_ *cobra.Command, args []string) error {
-			return a.purgeNames(&f, kind.name, kind.field, args)
-		}})
+		cmd.AddCommand(&cobra.Command{Use: kind.name + " [NAME...]", Short: kind.short, Long: kind.short + namesFrom,
+			Example: "  edge purge " + kind.name + " " + kind.example + "\n  edge purge " + kind.name + " --soft <names.txt",
+			RunE: func(_ *cobra.Command, args []string) error {
+				return a.purgeNames(&f, kind.name, kind.field, args)
+			}})
 	}
 	cmd.AddCommand(&cobra.Command{Use: "all", Short: "Purge everything", Args: noArguments("it purges everything"), RunE: func(*cobra.Command, []string) error {
 		return a.purgeNames(&f, "all", everything, []string{""})
