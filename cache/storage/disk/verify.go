@@ -104,15 +104,16 @@ func (r *Report) segment(v *volume, id uint32, progress func(off int64)) error {
 	if length > size {
 		r.damage("%08x.seg at %d: it was longer when it was synced", id, size)
 	}
-	torn, err := r.records(&sliding{f: f, size: size}, id, progress)
-	if torn && length == 0 { // else it was all there
+	torn, cut, err := r.records(&sliding{f: f, size: size}, id, progress)
+	if torn && length == 0 || cut && length <= size { // else it was all there
 		r.Torn++
 	}
 	return err
 }
 
-// records checks a segment's records. torn: it does not end with one.
-func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn bool, err error) {
+// records checks a segment's records. torn: it does not end with one; cut: it ends within the
+// body of one, which stays so, since the head is right.
+func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn, cut bool, err error) {
 	for off := int64(0); off < w.size; {
 		rec, _, err := w.record(id, off)
 		switch {
@@ -124,7 +125,7 @@ func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn 
 			off += recordAlign
 			continue
 		case err != nil:
-			return false, err
+			return false, false, err
 		}
 		torn = false
 		r.Records++
@@ -133,9 +134,9 @@ func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn 
 			switch {
 			case errors.Is(err, errDamaged): // it goes beyond the end
 				r.note(id, off, "a record that was not written to its end")
-				torn = true
+				cut = true
 			case err != nil:
-				return false, err
+				return false, false, err
 			case checksum(b) != rec.bodySum:
 				r.note(id, off, "a body that is not what was written")
 			}
@@ -143,7 +144,7 @@ func (r *Report) records(w *sliding, id uint32, progress func(off int64)) (torn 
 		off += rec.size()
 		progress(min(off, w.size))
 	}
-	return torn, nil
+	return torn, cut, nil
 }
 
 func (r *Report) note(id uint32, off int64, what string) {

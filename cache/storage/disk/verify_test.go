@@ -73,6 +73,16 @@ func TestVerify(t *testing.T) {
 			if err != nil || got.Damaged > 1 || got.Damaged != got.Torn || got.Damaged == 0 && got.Records == r.Records {
 				t.Fatalf("%d bytes short: %+v, %v", cut, got, err)
 			}
+			if cut%5 > 0 {
+				continue
+			}
+			st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: short})
+			if err == nil {
+				err = st.Close()
+			}
+			if got, failed := Verify(short, "/disk", nil); err != nil || failed != nil || got.Damaged != got.Torn {
+				t.Fatalf("%d bytes short, and a start later: %+v, %v, %v", cut, got, err, failed)
+			}
 		}
 	})
 }
