@@ -206,7 +206,7 @@ func TestFollowersOfAnotherEpoch(t *testing.T) {
 	} {
 		t.Log(c.what)
 		l = attach(t, c.files, c.disks...)
-		follow(l, 0, nil)
+		follow(l, 0, ErrBehind)
 		now := follow(l, old, ErrBehind)
 		follow(l, now, nil)
 		mustPurge(t, l, Hard, must(ByTag("b")))

@@ -35,8 +35,9 @@ type Page struct {
 
 // Since returns the purges after a number, the oldest first, and where there
 // are none waits for one until ctx ends. The epoch, where not empty, must be
-// the ledger's; where it is empty, a number from before the epoch is another's, but for
-// 0, which is nobody's. With ErrBehind the page says where to go on. A purge that was
+// the ledger's; where it is empty, a number from before the epoch is another's, but for 0
+// in the first there was. (Of two epochs that no disk knew both of, the numbers may be
+// the same; so it should be given.) With ErrBehind the page says where to go on. A purge that was
 // superseded by a later one of the same selectors is left out.
 func (l *Ledger) Since(ctx context.Context, epoch string, since uint64) (*Page, error) {
 	for {
@@ -57,7 +58,8 @@ func (l *Ledger) page(epoch string, since uint64) (*Page, <-chan struct{}, error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &Page{Epoch: hex.EncodeToString(l.epoch[:]), Sequence: l.seq.Load()}
-	another := epoch != "" && epoch != p.Epoch || epoch == "" && 0 < since && since < l.origin
+	first := since == 0 && l.origin <= runSpan
+	another := epoch != "" && epoch != p.Epoch || epoch == "" && since < l.origin && !first
 	if another || since < l.floor || since > p.Sequence {
 		return p, nil, ErrBehind
 	}
