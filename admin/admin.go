@@ -111,6 +111,10 @@ func (s *Server) Close(ctx context.Context) error {
 // is needed, which no such page has, any name will do.
 func guard(next http.Handler, tokens bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header() // of refusals too
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'")
 		switch {
 		case r.Header.Values("Origin") != nil:
 			refuse(w, http.StatusForbidden, errors.New("requests with an Origin field are refused"))
@@ -126,10 +130,6 @@ func guard(next http.Handler, tokens bool) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Content-Security-Policy", "default-src 'none'")
 		next.ServeHTTP(w, r)
 	})
 }

@@ -122,8 +122,9 @@ func TestGuard(t *testing.T) {
 		{"no type", "POST", "{}", nil, 415},
 		{"JSON", "POST", "{}", []string{"Content-Type", "application/json; charset=utf-8"}, 405},
 	} {
-		if resp, _ := ask(t, c.method, url+"/healthz", c.body, c.fields...); resp.StatusCode != c.want {
-			t.Errorf("%s: %d, want %d", c.name, resp.StatusCode, c.want)
+		resp, _ := ask(t, c.method, url+"/healthz", c.body, c.fields...)
+		if resp.StatusCode != c.want || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d, %v; want %d, not to be stored", c.name, resp.StatusCode, resp.Header, c.want)
 		}
 	}
 }

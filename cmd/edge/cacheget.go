@@ -88,6 +88,9 @@ func named(address string, err error) error {
 	if err == nil || err.Error() == "" {
 		return err
 	}
+	if address == "" {
+		address = `""`
+	}
 	return failure{fmt.Errorf("%s: %w", printable(address), err)}
 }
 

@@ -119,12 +119,14 @@ A file to start from:
 
 SIGTERM ends gracefully, a second one at once; SIGHUP reads the file again;
 SIGUSR1 opens the log files again.`,
+		Version:           version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionText())
 	root.AddCommand(a.runCommand(), a.demoCommand(), a.checkCommand(), a.reloadCommand(), a.stopCommand(), a.purgeCommand(), a.cacheCommand(), a.versionCommand())
 	return root
 }

@@ -41,9 +41,14 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print what this binary is",
 		Args:  noArguments(""),
 		RunE: func(*cobra.Command, []string) error {
-			b := build()
-			_, err := fmt.Fprintf(a.stdout, "edge %s (revision %s, %s, %s/%s)\n", b.Version, b.Revision, b.GoVersion, runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprint(a.stdout, versionText())
 			return err
 		},
 	}
+}
+
+// versionText is what edge version prints, and edge --version too.
+func versionText() string {
+	b := build()
+	return fmt.Sprintf("edge %s (revision %s, %s, %s/%s)\n", b.Version, b.Revision, b.GoVersion, runtime.GOOS, runtime.GOARCH)
 }
