@@ -203,7 +203,7 @@ const indexPage = `<!doctype html>
 <ul>
 <li><a href="/metrics">/metrics</a>: counters and gauges for Prometheus
 <li><a href="/cache/entries?limit=1000">/cache/entries</a>: what is stored, a line of JSON each
-<li><a href="/purges?since=0">/purges</a>: what was purged and is still remembered
+<li><a href="/purges?since=0">/purges</a>: what was purged, for followers; behind (410) where not all of that is kept
 <li><a href="/healthz">/healthz</a>: 200 while the process lives
 <li><a href="/readyz">/readyz</a>: 200 while clients are served, 503 before and while draining
 </ul>
