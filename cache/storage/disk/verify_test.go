@@ -54,37 +54,44 @@ func TestVerify(t *testing.T) {
 		if noticed < flips*9/10 { // the rest were in the padding between records
 			t.Fatalf("%d of %d flips noticed", noticed, flips)
 		}
-		for cut := int64(recordAlign); cut < 500; cut += 3 { // through bodies and heads
-			short := fs.Killed()
-			f, err := short.Open("/disk/00000001.seg")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Truncate(r.Bytes - cut); err != nil {
-				t.Fatal(err)
-			}
-			if got, err := Verify(short, "/disk", nil); err != nil || got.Damaged == got.Torn {
-				t.Fatalf("%d bytes short of what was synced: %+v, %v", cut, got, err)
-			}
-			if err := short.Remove("/disk/00000001.idx"); err != nil { // as if it had not been synced
-				t.Fatal(err)
-			}
-			got, err := Verify(short, "/disk", nil)
-			if err != nil || got.Damaged > 1 || got.Damaged != got.Torn || got.Damaged == 0 && got.Records == r.Records {
-				t.Fatalf("%d bytes short: %+v, %v", cut, got, err)
-			}
-			if cut%5 > 0 {
-				continue
-			}
-			st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: short})
-			if err == nil {
-				err = st.Close()
-			}
-			if got, failed := Verify(short, "/disk", nil); err != nil || failed != nil || got.Damaged != got.Torn {
-				t.Fatalf("%d bytes short, and a start later: %+v, %v, %v", cut, got, err, failed)
-			}
-		}
+		testVerifyShort(t, fs, r)
 	})
+}
+
+// testVerifyShort: of a disk that is good as r says, an end that is missing is torn where it
+// had not been synced, and damage where it had.
+func testVerifyShort(t *testing.T, fs *vfs.Mem, r Report) {
+	t.Helper()
+	for cut := int64(recordAlign); cut < 500; cut += 3 { // through bodies and heads
+		short := fs.Killed()
+		f, err := short.Open("/disk/00000001.seg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Truncate(r.Bytes - cut); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Verify(short, "/disk", nil); err != nil || got.Damaged == got.Torn {
+			t.Fatalf("%d bytes short of what was synced: %+v, %v", cut, got, err)
+		}
+		if err := short.Remove("/disk/00000001.idx"); err != nil { // as if it had not been synced
+			t.Fatal(err)
+		}
+		got, err := Verify(short, "/disk", nil)
+		if err != nil || got.Damaged > 1 || got.Damaged != got.Torn || got.Damaged == 0 && got.Records == r.Records {
+			t.Fatalf("%d bytes short: %+v, %v", cut, got, err)
+		}
+		if cut%5 > 0 {
+			continue
+		}
+		st, err := Open(Options{Disks: []Disk{{"/disk", 4 << 20}}, Clock: testClock, FS: short})
+		if err == nil {
+			err = st.Close()
+		}
+		if got, failed := Verify(short, "/disk", nil); err != nil || failed != nil || got.Damaged != got.Torn {
+			t.Fatalf("%d bytes short, and a start later: %+v, %v, %v", cut, got, err, failed)
+		}
+	}
 }
 
 // TestVerifyLoss: segments that are lost are named, in the middle and at the end, and where
