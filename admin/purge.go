@@ -114,6 +114,27 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 
 // purge applies p, and answers.
 func (s *Server) purge(w http.ResponseWriter, r *http.Request, p *purge.Purge) {
+	status, answer := s.apply(r, p)
+	reply(w, status, answer)
+}
+
+// fastlyAnswer is an answer in which Fastly's clients find the field that they look for.
+type fastlyAnswer struct {
+	Status string `json:"status"` // "ok"
+	*purge.Answer
+}
+
+// purgeFastly is purge for what comes in Fastly's shape.
+func (s *Server) purgeFastly(w http.ResponseWriter, r *http.Request, p *purge.Purge) {
+	status, answer := s.apply(r, p)
+	if a, ok := answer.(*purge.Answer); ok && status == http.StatusOK {
+		answer = fastlyAnswer{"ok", a}
+	}
+	reply(w, status, answer)
+}
+
+// apply applies p, and returns what to answer.
+func (s *Server) apply(r *http.Request, p *purge.Purge) (status int, answer any) {
 	o := s.opt.Purges
 	var urls []purge.Selector // as they were asked for
 	for _, x := range p.Selectors {
@@ -124,13 +145,13 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request, p *purge.Purge) {
 	p.Selectors = o.widen(p.Selectors, urls)
 	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout-purgeGrace)
 	defer cancel()
-	status, answer := o.Ledger.Request(ctx, p)
+	status, answer = o.Ledger.Request(ctx, p)
 	if o.Purged != nil {
 		for _, x := range urls {
 			o.Purged(x.Scheme, []byte(x.Authority), []byte(x.Name), p.Mode == purge.Soft)
 		}
 	}
-	reply(w, status, answer)
+	return status, answer
 }
 
 // widen adds to list what else a purge of these URLs names: for each the one that
@@ -311,14 +332,14 @@ func (s *Server) purgeTags(w http.ResponseWriter, r *http.Request, keys []string
 		}
 		p.Selectors = append(p.Selectors, tag)
 	}
-	s.purge(w, r, p) // which refuses too many
+	s.purgeFastly(w, r, p) // which refuses too many
 }
 
 // purgeAll is Fastly's purge of everything.
 func (s *Server) purgeAll(w http.ResponseWriter, r *http.Request) {
 	mode, ok := fastlyMode(w, r)
 	if ok && noBody(w, r) {
-		s.purge(w, r, &purge.Purge{Selectors: []purge.Selector{purge.All()}, Mode: mode})
+		s.purgeFastly(w, r, &purge.Purge{Selectors: []purge.Selector{purge.All()}, Mode: mode})
 	}
 }
 

@@ -91,6 +91,7 @@ type answered struct {
 	Behind   bool    `json:"behind"`
 	Epoch    string  `json:"epoch"`
 	Purges   []event `json:"purges"`
+	Status   string  `json:"status"` // of Fastly's answers
 	status   int
 	response *http.Response
 }
@@ -143,6 +144,9 @@ func TestPurgeInterfaces(t *testing.T) {
 		}
 		if a.status != 200 || a.Matched != c.matched || !a.Exact || a.Soft != c.soft || !a.Durable || a.Nodes != (purge.Nodes{Acked: 1, Total: 1}) || a.Sequence != r.ledger.Sequence() {
 			t.Errorf("%s %s: %d %+v; want %d matched", c.path, c.body, a.status, a, c.matched)
+		}
+		if fastly := strings.HasPrefix(c.path, "/service/"); fastly != (a.Status == "ok") {
+			t.Errorf("%s %s: the status is %q", c.path, c.body, a.Status)
 		}
 		if again := r.ask("GET", "/purges/"+a.ID, ""); again.status != 200 || again.Answer != a.Answer {
 			t.Errorf("%s: its receipt is %d %+v", a.ID, again.status, again.Answer)
