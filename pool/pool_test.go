@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -112,6 +113,9 @@ func listen(t *testing.T) *Target {
 }
 
 func newPool(t *testing.T, o Options) *Pool {
+	// Loopback connects at once, and on a busy machine that may take long.
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, patience)
+	o.TLSTimeout = cmp.Or(o.TLSTimeout, patience)
 	p := New(o)
 	t.Cleanup(p.Close)
 	return p
