@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"edge/cache/storage"
 	"edge/cache/storage/storagetest"
@@ -64,6 +66,59 @@ func TestPieces(t *testing.T) {
 			}
 			if got, err := readRange(list[0], 0, -1); err != nil || !bytes.Equal(got, body[:c.size]) {
 				t.Errorf("%+v: %d bytes, %v", c, len(got), err)
+			}
+			list[0].Release()
+		}
+	})
+}
+
+// TestPacedPieces: where the disk is slower than those who ask, and each asks for the next as
+// soon as it has all of one, what is announced with 1 MiB is kept all the same, and in one piece.
+func TestPacedPieces(t *testing.T) {
+	const clients, each, size = 24, 3, 1 << 20
+	synctest.Test(t, func(t *testing.T) {
+		slow := vfs.NewFaulty(vfs.NewMem())
+		slow.Set(func(op vfs.Op, _ string) error {
+			if op == vfs.OpWrite {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return nil
+		})
+		st, err := Open(Options{Disks: []Disk{{"/disk", 512 << 20}}, ChunkSize: 256 << 10, SegmentSize: 16 << 20, Clock: testClock, FS: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		body := make([]byte, size)
+		var asking, committing sync.WaitGroup
+		for i := range clients {
+			asking.Go(func() {
+				for j := range each {
+					w, err := st.Begin(&storage.Proposal{Key: storagetest.Key(i*each + j), Stored: &message.Stored{Status: 200}, Total: size})
+					if err == nil {
+						err = w.Write(context.Background(), body)
+					}
+					if err != nil {
+						t.Errorf("body %d of client %d: %v", j, i, err)
+						return
+					}
+					committing.Go(func() {
+						if err := w.Commit(nil); err != nil {
+							t.Errorf("body %d of client %d: %v", j, i, err)
+						}
+					})
+				}
+			})
+		}
+		asking.Wait()
+		committing.Wait()
+		for i := range clients * each {
+			list := st.Lookup(nil, storagetest.Key(i))
+			if len(list) != 1 {
+				t.Fatalf("body %d: %d found", i, len(list))
+			}
+			if n := len(list[0].(*entry).body.Load().extents); n != 1 {
+				t.Errorf("body %d: in %d pieces", i, n)
 			}
 			list[0].Release()
 		}

@@ -38,6 +38,7 @@ type volume struct {
 	condemnedBytes int64           // that those take
 	heldSince      message.Instant // since when, as far as anybody asked, those are so many that nobody gets room; 0: they are not
 	room           inflight.Signal // there may be room again
+	promised       int64           // bytes of records that are about to come: see promise
 	owed           map[owing]struct{}
 	owedAll        bool
 	closing        bool
@@ -286,6 +287,19 @@ func (v *volume) waitRoom(p *patience) bool {
 	case <-p.end:
 		p.wait = 0 // for once more, without waiting
 	}
+	return true
+}
+
+// promise sets n bytes of room aside for a record that is to come, negative ones give it
+// back. False: what waits for the flusher and what was promised must become less first.
+// True also where waiting is of no use. It binds nobody but those who ask for it.
+func (v *volume) promise(n int64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n > 0 && v.pending()+v.promised > maxPending && !v.closing && !v.health.writesOut() && !v.stalled() {
+		return false
+	}
+	v.promised += n
 	return true
 }
 
