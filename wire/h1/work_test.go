@@ -26,8 +26,6 @@ func (c *replayConn) Read(p []byte) (int, error)  { return copy(p, c.request), n
 func (c *replayConn) Write(p []byte) (int, error) { return len(p), nil }
 
 func TestAnswerAllocatesNothing(t *testing.T) {
-	poison = false
-	defer func() { poison = true }()
 	c := NewServerConn(&replayConn{request: []byte(browserGet)}, &ServerOptions{})
 	var req message.Request
 	content := make([]byte, 1024)
@@ -47,8 +45,6 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 // TestAnswerOverTCPAllocatesNothing holds the paths that exist only on sockets
 // to the same: reading without a buffer, and writev.
 func TestAnswerOverTCPAllocatesNothing(t *testing.T) {
-	poison = false
-	defer func() { poison = true }()
 	a, b := pairTCP(t)
 	c := NewServerConn(b, &ServerOptions{})
 	var req message.Request
