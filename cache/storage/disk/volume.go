@@ -299,7 +299,9 @@ func (v *volume) promise(n int64) bool {
 	if n > 0 && v.pending()+v.promised > maxPending && !v.closing && !v.health.writesOut() && !v.stalled() {
 		return false
 	}
-	v.promised += n
+	if v.promised += n; n < 0 {
+		v.room.Give()
+	}
 	return true
 }
 
