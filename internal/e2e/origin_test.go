@@ -110,10 +110,13 @@ func breakEverywhere(t *testing.T, raw string, untilClose bool, name string, fau
 func TestCrowd(t *testing.T) {
 	clients := fewer(1000, 200)
 	body := strings.Repeat("0123456789", 20000)
+	// However long it takes them all to ask, and the origin to answer.
+	const timeouts = "    timeouts: {wait: 10m, connect: 10m, write: 10m, first_byte: 10m, between_bytes: 10m}\n"
 	type outcome struct{ whole, cut, failed, other int }
 	for _, x := range []struct {
 		name   string
 		answer func(r *request, all chan struct{}) bool
+		queued bool // nothing has come of the answer while they ask: all wait in line
 		// harm happens while the answer is on its way.
 		harm    func(first *conn)
 		asked   [2]int64 // least and most
@@ -121,10 +124,10 @@ func TestCrowd(t *testing.T) {
 	}{
 		{"untroubled", func(r *request, all chan struct{}) bool {
 			return inHalves(r, "Cache-Control: max-age=60", body, all)
-		}, nil, [2]int64{1, 1}, func(o outcome) bool { return o.whole == clients }},
+		}, false, nil, [2]int64{1, 1}, func(o outcome) bool { return o.whole == clients }},
 		{"the leader's client leaves", func(r *request, all chan struct{}) bool {
 			return inHalves(r, "Cache-Control: max-age=60", body, all)
-		}, func(first *conn) { _ = first.SetLinger(0); first.Close() }, [2]int64{1, 1}, func(o outcome) bool { return o.whole == clients-1 }},
+		}, false, func(first *conn) { _ = first.SetLinger(0); first.Close() }, [2]int64{1, 1}, func(o outcome) bool { return o.whole == clients-1 }},
 		{"the origin dies midway", func(r *request, all chan struct{}) bool {
 			if r.n > 1 {
 				return inHalves(r, "Cache-Control: max-age=60", body, nil)
@@ -132,32 +135,32 @@ func TestCrowd(t *testing.T) {
 			fmt.Fprintf(r, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)/2])
 			<-all
 			return false
-		}, nil, [2]int64{1, 3}, func(o outcome) bool { return o.other == 0 && o.cut+o.whole+o.failed == clients && o.cut > 0 }},
+		}, false, nil, [2]int64{1, 3}, func(o outcome) bool { return o.other == 0 && o.cut+o.whole+o.failed == clients && o.cut > 0 }},
 		{"the origin dies before the head", func(r *request, all chan struct{}) bool {
 			<-all
 			return false
-		}, nil, [2]int64{1, 12}, func(o outcome) bool { return o.failed == clients }},
+		}, true, nil, [2]int64{1, 12}, func(o outcome) bool { return o.failed == clients }},
 		{"500", func(r *request, all chan struct{}) bool {
 			<-all
 			return r.say("HTTP/1.1 500 Oops", "oops")
-		}, nil, [2]int64{1, int64(clients)}, func(o outcome) bool { return o.failed == clients }},
+		}, true, nil, [2]int64{1, int64(clients)}, func(o outcome) bool { return o.failed == clients }},
 		{"private", func(r *request, all chan struct{}) bool {
 			if r.n == 1 {
 				<-all
 			}
 			return r.say("HTTP/1.1 200 OK\nCache-Control: private", body)
-		}, nil, [2]int64{int64(clients), int64(clients)}, func(o outcome) bool { return o.whole == clients }},
+		}, true, nil, [2]int64{int64(clients), int64(clients)}, func(o outcome) bool { return o.whole == clients }},
 		{"Vary, all different", func(r *request, all chan struct{}) bool {
 			if r.n == 1 {
 				<-all
 			}
 			return r.say("HTTP/1.1 200 OK\nCache-Control: max-age=60\nVary: X-Number", r.Header.Get("X-Number")+body)
-		}, nil, [2]int64{10, 10}, func(o outcome) bool { return o.whole == clients }},
+		}, true, nil, [2]int64{10, 10}, func(o outcome) bool { return o.whole == clients }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			all := make(chan struct{})
 			o := serve(t, func(r *request) bool { return x.answer(r, all) })
-			e := start(t, config(o.addr(), ""))
+			e := start(t, config(o.addr(), timeouts)+"    cache: {lock: {wait: 10m, age: 10m}}\n")
 			begin := make(chan struct{})
 			var asking, done sync.WaitGroup
 			var mu sync.Mutex
@@ -206,9 +209,7 @@ func TestCrowd(t *testing.T) {
 			}
 			close(begin)
 			asking.Wait()
-			for end := time.Now().Add(2 * time.Second); e.metric("edge_lock_waiting") < float64(clients-1) && time.Now().Before(end); {
-				time.Sleep(200 * time.Millisecond) // they are not all in line yet, or being served
-			}
+			e.crowded(clients-1, x.queued)
 			if x.harm != nil {
 				x.harm(first)
 				time.Sleep(100 * time.Millisecond)
@@ -224,6 +225,17 @@ func TestCrowd(t *testing.T) {
 			e.calm()
 		})
 	}
+}
+
+// crowded waits until so many wait in line for another's fetch; or, where its answer has
+// begun, until most of them are being served: who comes later finds it stored.
+func (e *edge) crowded(n int, queued bool) {
+	e.t.Helper()
+	if !queued {
+		time.Sleep(time.Second)
+		return
+	}
+	eventually(e.t, "all are in line", func() bool { return e.metric("edge_lock_waiting") == float64(n) })
 }
 
 // inHalves sends a body, the second half when all have asked.
