@@ -110,6 +110,9 @@ type contents struct {
 // alone.
 var errForeign = errors.New("not a purge journal that this version reads")
 
+// errUnlike is errForeign of a file that does not begin like a journal.
+var errUnlike = fmt.Errorf("%w: it does not begin like one", errForeign)
+
 // parseJournal reads a journal file. The error is errForeign's; damage is no
 // error but part of the contents, with what could be read around it.
 func parseJournal(data []byte) (*contents, error) {
@@ -139,7 +142,7 @@ func parseJournal(data []byte) (*contents, error) {
 func (c *contents) parseHeader(data []byte) error {
 	h := data[:min(len(data), headerSize)]
 	if !bytes.HasPrefix(h, []byte(journalMagic)[:min(len(h), len(journalMagic))]) {
-		return errForeign
+		return errUnlike
 	}
 	if len(h) < headerSize || crc32.Checksum(h[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(h[headerSize-4:]) {
 		c.damage = errors.New("purge: the journal's header is damaged")

@@ -77,8 +77,8 @@ type place struct {
 }
 
 // survey locks and reads all places, so that nobody else has a journal at any. It is an
-// error if somebody has, or if what is there is no journal that this version reads: these
-// are mistakes, and no disks that fail.
+// error if somebody has, or if what is there is another version's: these are mistakes, and
+// no disks that fail.
 func survey(o *Options) (places []*place, unlock func(), err error) {
 	var locks []func()
 	unlock = func() {
@@ -103,6 +103,9 @@ func survey(o *Options) (places []*place, unlock func(), err error) {
 			locks = append(locks, release)
 		}
 		p.journal, p.unread = readJournal(o.files, at.Path)
+		if errors.Is(p.unread, errUnlike) { // nobody named it: on a disk of ours it was one
+			p.journal, p.unread = &contents{damage: p.unread}, nil
+		}
 		if errors.Is(p.unread, errForeign) {
 			unlock()
 			return nil, nil, p.unread

@@ -410,16 +410,38 @@ func TestPlaceInUse(t *testing.T) {
 	}
 	// Which holds nothing of what it found first.
 	_ = open(t, Options{Places: []Place{a}}).Close()
-	if err := os.WriteFile(a.Path, []byte("somebody's file"), 0o600); err != nil {
+	another, _ := written()
+	another[8] = journalVersion + 1
+	if err := os.WriteFile(a.Path, fixHeader(another), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
 		if _, err := Open(Options{Places: []Place{a}, Clock: clock}); !errors.Is(err, errForeign) {
-			t.Errorf("with what is no journal: %v", err)
+			t.Errorf("with another version's: %v", err)
 		}
 	}
 	if _, err := Open(Options{Places: []Place{gone, gone}, Clock: clock}); !errors.Is(err, errInjected) {
 		t.Errorf("without a disk: %v", err)
+	}
+}
+
+// TestPlaceOverwritten: a journal on a disk whose beginning is overwritten is a damaged
+// one: the node starts, and what was there is kept aside.
+func TestPlaceOverwritten(t *testing.T) {
+	a := Place{Path: filepath.Join(t.TempDir(), "j")}
+	first := open(t, Options{Places: []Place{a}})
+	epoch := first.epoch
+	_ = first.Close()
+	garbage := []byte("what a disk that writes to the wrong place leaves: anything")
+	if err := os.WriteFile(a.Path, garbage, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, Options{Places: []Place{a}})
+	if again.epoch == epoch {
+		t.Error("it goes on as the one that was overwritten")
+	}
+	if got, err := os.ReadFile(a.Path + ".damaged"); err != nil || !bytes.Equal(got, garbage) {
+		t.Errorf("kept aside: %q, %v", got, err)
 	}
 }
 
