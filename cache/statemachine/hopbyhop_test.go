@@ -37,18 +37,18 @@ func TestStripHopByHop(t *testing.T) {
 func TestStripHopByHopIsLinear(t *testing.T) {
 	wantLinear(t, func(n int) func() {
 		var options []string
-		for i := range 100 * n {
+		for i := range 10 * n { // few enough for a processor's cache, whose end looks like a square's beginning
 			options = append(options, fmt.Sprint("x", i))
 		}
 		all := fieldsOf("Connection: " + strings.Join(options, ","))
-		for i := range 10 * n {
+		for i := range n {
 			all.AddString(fmt.Sprint("X", i*10), "1")
 			all.AddString(fmt.Sprint("Y", i), "1")
 		}
 		return func() {
 			f := all.Clone()
 			StripHopByHop(&f, false)
-			if f.Len() != 10*n {
+			if f.Len() != n {
 				t.Errorf("%d fields are left", f.Len())
 			}
 		}
