@@ -221,7 +221,7 @@ func (j *journal) giveUp(err error) error {
 // covers too, for the caller to end.
 func (j *journal) replace(b *batch) (covered *batch, err error) {
 	data, last, covered := j.whole()
-	f, zeroed, replaced, err := writeSpared(j.fs, j.path, data, true)
+	f, zeroed, replaced, err := writeWhole(j.fs, j.path, data, true)
 	switch {
 	case err == nil:
 		_ = j.file.Close() // what it held is in the new one
@@ -241,11 +241,11 @@ func (j *journal) replace(b *batch) (covered *batch, err error) {
 // that fails, without.
 func (j *journal) rewrite() (covered *batch, err error) {
 	data, last, covered := j.whole()
-	f, zeroed, replaced, err := writeSpared(j.fs, j.path, data, !j.lean)
+	f, zeroed, replaced, err := writeWhole(j.fs, j.path, data, !j.lean)
 	j.left = replaced && err != nil
 	if err != nil && !j.lean {
 		j.lean = true // some file systems say only at the sync that there is no room
-		f, zeroed, replaced, err = writeSpared(j.fs, j.path, data, false)
+		f, zeroed, replaced, err = writeWhole(j.fs, j.path, data, false)
 		j.left = (j.left || replaced) && err != nil
 	}
 	if err == nil {

@@ -53,6 +53,12 @@ func (l *Ledger) due() bool {
 // beyond reports whether more counts than that. Under mu.
 func (l *Ledger) beyond(named int, held int64) bool { return l.named > named || l.held > held }
 
+// count counts a record, 1 where it comes and -1 where it goes. Under mu.
+func (l *Ledger) count(r *record, times int) {
+	l.named += times * len(r.Selectors)
+	l.held += int64(times) * recordCost(r)
+}
+
 // recordCost is about how much a record takes in the journal, in bytes.
 func recordCost(r *record) int64 {
 	n := int64(frameSize + payloadMin)
@@ -72,8 +78,7 @@ func (l *Ledger) prune(before message.Instant) {
 	n := 0
 	drop := func() {
 		l.floor = l.records[n].seq
-		l.named -= len(l.records[n].Selectors)
-		l.held -= recordCost(l.records[n])
+		l.count(l.records[n], -1)
 		n++
 	}
 	for n < len(l.records) && l.records[n].seq <= l.swept && l.records[n].when < before {
@@ -83,8 +88,7 @@ func (l *Ledger) prune(before message.Instant) {
 	l.records = append([]*record(nil), rest...)
 	l.named, l.held, n = 0, 0, 0
 	for _, r := range l.records {
-		l.named += len(r.Selectors)
-		l.held += recordCost(r)
+		l.count(r, 1)
 	}
 	if l.beyond(maxNamed, maxHeld) {
 		for l.beyond(maxNamed/2, maxHeld/2) && n < len(l.records)-1 {

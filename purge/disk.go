@@ -1,7 +1,6 @@
 package purge
 
 import (
-	"encoding/hex"
 	"fmt"
 	"math"
 )
@@ -78,7 +77,7 @@ func (l *Ledger) Attach(d Disk) error {
 		seq = Missed
 	}
 	l.mu.Lock()
-	ours := hex.EncodeToString(l.epoch[:])
+	ours := l.epoch.String()
 	missed := epoch != ours || seq < l.floor || seq > l.replayed && seq < l.began || seq > l.seq.Load()
 	l.mu.Unlock()
 	owed := false
@@ -133,7 +132,7 @@ func (l *Ledger) outrun(seq uint64) error {
 // hold all that it once did: c is what was read.
 func (c *contents) lost(positions []Position) bool {
 	for _, p := range positions {
-		if p.Sequence == Missed || p.Epoch == hex.EncodeToString(c.epoch[:]) && p.Sequence > c.last {
+		if p.Sequence == Missed || p.Epoch == c.epoch.String() && p.Sequence > c.last {
 			return true
 		}
 	}

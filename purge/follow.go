@@ -2,7 +2,6 @@ package purge
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"sort"
 
@@ -57,7 +56,7 @@ func (l *Ledger) Since(ctx context.Context, epoch string, since uint64) (*Page, 
 func (l *Ledger) page(epoch string, since uint64) (*Page, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &Page{Epoch: hex.EncodeToString(l.epoch[:]), Sequence: l.seq.Load()}
+	p := &Page{Epoch: l.epoch.String(), Sequence: l.seq.Load()}
 	first := since == 0 && l.origin <= runSpan
 	another := epoch != "" && epoch != p.Epoch || epoch == "" && since < l.origin && !first
 	if another || since < l.floor || since > p.Sequence {

@@ -3,6 +3,7 @@ package purge
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -85,6 +86,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // epoch names a line of journals: sequences of different ones do not compare.
 type epoch [16]byte
+
+// String is how disks, followers and the past of a journal know it.
+func (e epoch) String() string { return hex.EncodeToString(e[:]) }
 
 // record is a purge in the order of things.
 type record struct {
@@ -375,21 +379,15 @@ func readJournal(fs filesystem, path string) (*contents, error) {
 	return c, nil
 }
 
-// writeJournal writes a whole journal in the place of the one at path, without a
-// reserve, and returns it open for more. What was at path stays until the new one is on
-// stable storage; replaced says, with an error too, whether it is gone.
-func writeJournal(fs filesystem, path string, data []byte) (f journalFile, replaced bool, err error) {
-	f, _, replaced, err = writeSpared(fs, path, data, false)
-	return f, replaced, err
-}
-
-// writeSpared is writeJournal with a reserve, where spare says so. zeroed is where that
-// ends: earlier than asked for where there is no room.
-func writeSpared(fs filesystem, path string, data []byte, spare bool) (f journalFile, zeroed int64, replaced bool, err error) {
+// writeWhole writes a file in the place of the one at path, a journal or what is beside
+// it, and returns it open for more. spare: with a reserve behind; zeroed is where that
+// ends, earlier than asked for where there is no room. What was at path stays until the new
+// one is on stable storage; replaced says, with an error too, whether it is gone.
+func writeWhole(fs filesystem, path string, data []byte, spare bool) (f journalFile, zeroed int64, replaced bool, err error) {
 	temporary := path + ".new"
 	f, err = fs.Create(temporary)
 	if err != nil {
-		return nil, 0, false, fmt.Errorf("purge: writing a journal: %w", err)
+		return nil, 0, false, fmt.Errorf("purge: writing %s: %w", path, err)
 	}
 	_, err = f.WriteAt(data, 0)
 	zeroed = int64(len(data))
@@ -409,7 +407,7 @@ func writeSpared(fs filesystem, path string, data []byte, spare bool) (f journal
 	if err == nil {
 		return f, zeroed, true, nil
 	}
-	err = errors.Join(fmt.Errorf("purge: writing a journal: %w", err), f.Close())
+	err = errors.Join(fmt.Errorf("purge: writing %s: %w", path, err), f.Close())
 	if !replaced { // what was written of it may have taken the last room there was
 		if f, e := fs.Create(temporary); e == nil {
 			_ = f.Close() // it is empty, and nobody reads it

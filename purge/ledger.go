@@ -164,8 +164,7 @@ func (l *Ledger) takeOver(fs filesystem, path string, c *contents, another bool)
 		r := &c.records[i]
 		x.insert(r, false)
 		l.records = append(l.records, r)
-		l.named += len(r.Selectors)
-		l.held += recordCost(r)
+		l.count(r, 1)
 	}
 	l.replayed = c.last
 	l.began = (c.last/runSpan + 1) * runSpan
@@ -324,8 +323,7 @@ func (l *Ledger) enter(p *Purge, wait bool) (*Receipt, *batch, error) {
 	}
 	r := &record{seq: l.seq.Load() + 1, when: l.clock(), Purge: own}
 	l.records = append(l.records, r)
-	l.named += len(r.Selectors)
-	l.held += recordCost(r)
+	l.count(r, 1)
 	var receipt *Receipt
 	if p.Mode != Invalid {
 		receipt = l.receipts.open(l.id(r.seq), r)

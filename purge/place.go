@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the journal is, and whether it is believed. If nobody named a place, it is on one of
-// the disks, so that it can be had wherever anything is stored. But disks come and go, and each may bring a journal
-// of its own, from when another was absent. Which of them holds all purges is told by
-// witnesses: each disk's position has the epoch of the journal that it was under when it
-// was used last, and each journal keeps the epochs that were there before its own (its
-// past). The rule:
+// Where the journal is, and whether it is believed. If nobody named a place, it is on one
+// of the disks, so that it can be had wherever anything is stored. But disks come and go,
+// and each may bring a journal of its own, from when another was absent. Which of them
+// holds all purges is told by witnesses: each disk's position has the epoch of the journal
+// that it was under when it was used last, and each journal keeps the epochs that were
+// there before its own (its past). The rule:
 //
 //	A journal is believed if every disk has been read and has a position under that
 //	journal or one of its past, no further than it goes, and there is no other journal
@@ -133,7 +133,7 @@ func (p *place) doubt(places []*place) string {
 		switch {
 		case q.unread != nil:
 			return "a disk that cannot be read may know of purges that it does not hold"
-		case q.journal != nil && (q.journal.damage != nil || !slices.Contains(known, hex.EncodeToString(q.journal.epoch[:]))):
+		case q.journal != nil && (q.journal.damage != nil || !slices.Contains(known, q.journal.epoch.String())):
 			return "there is another, on another disk"
 		case q.Position.Sequence == Missed || p.journal.lost([]Position{q.Position}):
 			return "a disk was in use for purges that it does not hold"
@@ -146,7 +146,7 @@ func (p *place) doubt(places []*place) string {
 
 // known returns the epoch of the journal at p, and its past.
 func (p *place) known() []string {
-	return append([]string{hex.EncodeToString(p.journal.epoch[:])}, p.past...)
+	return append([]string{p.journal.epoch.String()}, p.past...)
 }
 
 // doubtNamed is doubt where the journal's place was named, and disks need not have one:
@@ -232,7 +232,7 @@ func (l *Ledger) goOnAt(fs filesystem, p *place, places []*place, doubt string) 
 			return err
 		}
 	}
-	epoch := hex.EncodeToString(l.epoch[:])
+	epoch := l.epoch.String()
 	if err := l.takeOver(fs, p.Path, p.journal, true); err != nil {
 		// It may be there all the same, and then it is of the past of the next attempt's.
 		p.past = append(p.past, epoch)
@@ -273,7 +273,7 @@ func pastOf(places []*place) []string {
 	}
 	for _, p := range places {
 		if p.journal != nil && p.journal.epoch != (epoch{}) {
-			add(hex.EncodeToString(p.journal.epoch[:]))
+			add(p.journal.epoch.String())
 		}
 		add(p.Position.Epoch)
 	}
@@ -288,7 +288,7 @@ func readPast(fs filesystem, path string, of epoch) []string {
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	end := len(lines) - 1 // behind the last line's end there is nothing
-	if end < 2 || string(lines[0]) != pastFormat || string(lines[1]) != hex.EncodeToString(of[:]) || len(lines[end]) > 0 {
+	if end < 2 || string(lines[0]) != pastFormat || string(lines[1]) != of.String() || len(lines[end]) > 0 {
 		return nil
 	}
 	var past []string
@@ -304,27 +304,14 @@ func readPast(fs filesystem, path string, of epoch) []string {
 
 // writePast writes the past of an epoch. It survives power loss.
 func writePast(fs filesystem, path string, of epoch, past []string) error {
-	data := fmt.Appendf(nil, "%s\n%x\n", pastFormat, of[:])
+	data := fmt.Appendf(nil, "%s\n%s\n", pastFormat, of)
 	for _, e := range past {
 		data = fmt.Appendf(data, "%s\n", e)
 	}
-	name := path + pastSuffix
-	f, err := fs.Create(name + ".new")
-	if err == nil {
-		_, err = f.WriteAt(data, 0)
-		if err == nil {
-			err = f.Sync()
-		}
-		err = errors.Join(err, f.Close())
-	}
-	if err == nil {
-		err = fs.Rename(name+".new", name)
-	}
-	if err == nil {
-		err = fs.SyncDir(name)
-	}
+	f, _, _, err := writeWhole(fs, path+pastSuffix, data, false)
 	if err != nil {
-		return fmt.Errorf("purge: writing what was before a journal: %w", err)
+		return err
 	}
+	_ = f.Close() // it is on stable storage
 	return nil
 }
