@@ -26,13 +26,16 @@ const (
 	ScopeAdmin
 )
 
-// String names the scopes, as in the tokens file: "read, purge".
+// scopeNames are the scopes as the tokens file names them.
+var scopeNames = []struct {
+	name  string
+	scope Scope
+}{{"read", ScopeRead}, {"purge", ScopePurge}, {"admin", ScopeAdmin}}
+
+// String names the scopes: "read, purge".
 func (s Scope) String() string {
 	var names []string
-	for _, v := range []struct {
-		scope Scope
-		name  string
-	}{{ScopeRead, "read"}, {ScopePurge, "purge"}, {ScopeAdmin, "admin"}} {
+	for _, v := range scopeNames {
 		if s&v.scope != 0 {
 			names = append(names, v.name)
 		}
@@ -40,7 +43,15 @@ func (s Scope) String() string {
 	return strings.Join(names, ", ")
 }
 
-var scopeNames = map[string]Scope{"read": ScopeRead, "purge": ScopePurge, "admin": ScopeAdmin}
+// scopeOf returns the scope of a name; 0 where it is none's.
+func scopeOf(name string) Scope {
+	for _, v := range scopeNames {
+		if v.name == name {
+			return v.scope
+		}
+	}
+	return 0
+}
 
 const (
 	// maxTokensFile bounds the tokens file, in bytes, and maxTokens the tokens in
@@ -114,8 +125,8 @@ func parseTokens(text string) ([]token, error) {
 		}
 		var one token
 		for name := range strings.SplitSeq(words[1], ",") {
-			scope, ok := scopeNames[name]
-			if !ok {
+			scope := scopeOf(name)
+			if scope == 0 {
 				return nil, fmt.Errorf("line %d: a scope is none of read, purge and admin", n)
 			}
 			one.scopes |= scope

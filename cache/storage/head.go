@@ -87,22 +87,22 @@ func uvarintSize(v uint64) int {
 }
 
 func appendMeta(dst []byte, p *Proposal) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(p.Scheme)))
-	dst = append(dst, p.Scheme...)
-	dst = binary.AppendUvarint(dst, uint64(len(p.Authority)))
-	dst = append(dst, p.Authority...)
-	dst = binary.AppendUvarint(dst, uint64(len(p.Target)))
-	dst = append(dst, p.Target...)
+	dst = appendName(dst, p.Scheme)
+	dst = appendName(dst, p.Authority)
+	dst = appendName(dst, p.Target)
 	dst = binary.AppendUvarint(dst, uint64(len(p.Tags)))
 	for _, t := range p.Tags {
-		dst = binary.AppendUvarint(dst, uint64(len(t)))
-		dst = append(dst, t...)
+		dst = appendName(dst, t)
 	}
 	for _, g := range p.Groups {
-		dst = binary.AppendUvarint(dst, uint64(len(g)))
-		dst = append(dst, g...)
+		dst = appendName(dst, g)
 	}
 	return dst
+}
+
+// appendName appends a name, of whatever kind.
+func appendName[T string | []byte](dst []byte, name T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(name))), name...)
 }
 
 // parseMeta opens what appendMeta packed.

@@ -100,7 +100,3 @@ func (l NameList) count() (n int) {
 	}
 	return n
 }
-
-func appendName(b, name []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(name))), name...)
-}

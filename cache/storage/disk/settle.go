@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,14 +50,7 @@ func (st *Store) settle(s *settlement) {
 }
 
 // left reports whether something is due yet.
-func (s *settlement) left() bool {
-	for _, due := range s.due {
-		if due {
-			return true
-		}
-	}
-	return false
-}
+func (s *settlement) left() bool { return slices.Contains(s.due, true) }
 
 // payDue has the disks that are due it say that all that is on them is in doubt. It reports
 // whether any did.
