@@ -107,6 +107,9 @@ func TestPacedPieces(t *testing.T) {
 							t.Errorf("body %d of client %d: %v", j, i, err)
 						}
 					})
+					// In virtual time that is after all others have gone as far as they get: whoever
+					// asks for the next must not overtake a commit that nothing holds up.
+					time.Sleep(time.Microsecond)
 				}
 			})
 		}
